@@ -1,0 +1,188 @@
+"""When two actions at a service desk are equal: the rules of the reference (tau2, 5.2), executed effects first.
+
+Known false accepts: an action equal by coincidence in this state (a no-op write, two entities with equal answers)
+where the subject guard below cannot tell; free-text arguments that tools do not store (reasons, summaries).
+Known false rejects: a demonstration that fails is matched only by itself; free text written to the database
+("12 Elm St." for "12 Elm St") differs, because the record differs.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from pivot_envs.contracts import Side
+from pivot_envs.domains.tau2.canonical import Leaf, call_key, canonical_value, facts_of
+from pivot_envs.domains.tau2.state import spec_of
+from pivot_envs.domains.tau2.world import Limits, World
+from pivot_envs.records import Candidate, Difference, Level, Observation, ToolCall, canonical_json
+from pivot_envs.verifiers.messages import judge_message
+
+_EVIDENCE_PATHS = 5
+_EVIDENCE_FACTS = 8
+
+
+def compare_calls(world: World, limits: Limits, demonstrated: Side, other: Side) -> Difference:
+    """Compare two batches of calls executed from the same state."""
+    shown, tried = demonstrated.action.calls, other.action.calls
+    if _keys(world, shown) == _keys(world, tried):
+        return Difference(True, "canonical", "same_calls")
+    return (
+        _forbidden(world, shown, tried)
+        or _failures(world, limits, demonstrated, other)
+        or _surplus(world, limits, demonstrated, other)
+        or _state(demonstrated, other)
+        or _readings(world, demonstrated, other)
+        or Difference(True, "execution", "same_effect", {"changed": sorted(demonstrated.effect.delta)[:_EVIDENCE_PATHS]})
+    )
+
+
+def _keys(world: World, calls: Sequence[ToolCall]) -> list[str]:
+    return [call_key(call, spec_of(world, call)) for call in calls]
+
+
+def _different(level: Level, reason: str, **evidence: Any) -> Difference:
+    return Difference(False, level, reason, evidence)
+
+
+def _forbidden(world: World, shown: Sequence[ToolCall], tried: Sequence[ToolCall]) -> Difference | None:
+    """Rules 1 and 7: unknown tools, calls by the wrong party, and the calls that end a conversation."""
+    parties = {call.requestor for call in shown}
+    for call in tried:
+        if call.requestor not in parties:
+            return _different("canonical", "wrong_requestor", tool=call.name, requestor=call.requestor)
+        if spec_of(world, call) is None:
+            reason = "wrong_requestor" if call.name in world.tool_specs else "unknown_tool"
+            return _different("canonical", reason, tool=call.name[:100], requestor=call.requestor)
+    if _terminal(world, shown) != _terminal(world, tried):
+        return _different("canonical", "ends_conversation", expected=sorted(_terminal(world, shown)))
+    return None
+
+
+def _terminal(world: World, calls: Iterable[ToolCall]) -> Counter[str]:
+    return Counter(call.name for call in calls if (spec := spec_of(world, call)) and spec.terminal)
+
+
+def _failures(world: World, limits: Limits, demonstrated: Side, other: Side) -> Difference | None:
+    """Rules 3 and 4: what fails, or shows and changes nothing, is matched only by itself."""
+    effect = demonstrated.effect
+    if effect.ended != "ok":
+        return _different("execution", "demonstration_fails", observed=_first_failure(effect.observations))
+    ends = bool(_terminal(world, demonstrated.action.calls))
+    if not effect.delta and not ends and not any(facts_of(o.text) for o in effect.observations):
+        return _different("execution", "demonstration_shows_nothing")
+    for call, observation in zip(other.action.calls, other.effect.observations, strict=True):
+        forgiven = limits.allow_failed_reads and _kind(world, call) == "read"
+        if observation.failed and not forgiven:
+            return _different("execution", "call_fails", tool=call.name, observed=observation.text[:200])
+    return None
+
+
+def _first_failure(observations: Iterable[Observation]) -> str:
+    return next((o.text[:200] for o in observations if o.failed), "")
+
+
+def _kind(world: World, call: ToolCall) -> str:
+    spec = spec_of(world, call)
+    return spec.kind if spec else "write"
+
+
+def _surplus(world: World, limits: Limits, demonstrated: Side, other: Side) -> Difference | None:
+    """Rules 5 and 6: a few harmless reads beside the right calls are prudent, more is dumping, and writes never are."""
+    shown, tried = demonstrated.action.calls, other.action.calls
+    if len(tried) - len(shown) > limits.max_surplus_reads:
+        return _different("execution", "surplus_calls", expected=len(shown), got=len(tried))
+    writes_shown = sum(_kind(world, call) == "write" for call in shown)
+    writes_tried = [call.name for call in tried if _kind(world, call) == "write"]
+    if len(writes_tried) > writes_shown:
+        return _different("execution", "surplus_write", tools=writes_tried[:_EVIDENCE_PATHS], expected=writes_shown)
+    size_shown, size_tried = _size(demonstrated), _size(other)
+    if size_tried > max(limits.max_reading_ratio * size_shown, limits.reading_floor):
+        return _different("execution", "reads_too_much", expected=size_shown, got=size_tried)
+    return None
+
+
+def _size(side: Side) -> int:
+    return sum(len(o.text) for o in side.effect.observations)
+
+
+def _state(demonstrated: Side, other: Side) -> Difference | None:
+    """Rule 5: the canonical changes of all parties are equal."""
+    ours, theirs = demonstrated.effect.delta, other.effect.delta
+    if ours == theirs:
+        return None
+    paths = [path for path in sorted({*ours, *theirs}) if ours.get(path, "?") != theirs.get(path, "?")]
+    evidence = {path: {"demonstrated": ours.get(path), "candidate": theirs.get(path)} for path in paths[:_EVIDENCE_PATHS]}
+    return _different("execution", "state_differs", changes=evidence)
+
+
+def _readings(world: World, demonstrated: Side, other: Side) -> Difference | None:
+    """Rule 6: what the demonstrated reads showed is shown, of the same subject."""
+    everything = not demonstrated.effect.delta
+    seen: Counter[Leaf] = Counter()
+    for observation in other.effect.observations:
+        seen |= facts_of(observation.text)
+    tried = {_subject_key(world, call) for call in other.action.calls}
+    for call, observation in zip(demonstrated.action.calls, demonstrated.effect.observations, strict=True):
+        spec = spec_of(world, call)
+        if spec is None or spec.terminal or not (everything or spec.kind == "read"):
+            continue
+        facts = facts_of(observation.text)
+        missing = facts - seen
+        if missing:
+            return _different("execution", "facts_missing", tool=call.name, missing=[list(f) for f in missing][:_EVIDENCE_FACTS])
+        if spec.kind == "read" and not _names_subject(world, call, facts) and _subject_key(world, call) not in tried:
+            return _different("execution", "other_subject", tool=call.name, arguments=dict(call.arguments))
+    return None
+
+
+def _names_subject(world: World, call: ToolCall, facts: Counter[Leaf]) -> bool:
+    """Whether an observation says what it is about. If not, equal text may speak of another thing: `available`."""
+    values = {value.strip('"').casefold() for _, value in facts}
+    arguments = {canonical_json(canonical_value(v)).strip('"').casefold() for v in call.arguments.values()}
+    if values & arguments:
+        return True
+    return any(world.is_record_id(value.strip('"')) for _, value in facts)
+
+
+def _subject_key(world: World, call: ToolCall) -> str:
+    return call_key(call, spec_of(world, call)).casefold()
+
+
+def compare_texts(world: World, candidate: Candidate, demonstrated: Side, other: Side, policy: str) -> Difference:
+    """Compare two messages: by what the scripted customer makes of them where there is one, and by the rules."""
+    if world.has_customer:
+        difference = _reactions(demonstrated, other)
+        if difference is not None:
+            return difference
+    decision = judge_message(
+        demonstrated.action.text,
+        other.action.text,
+        facts=facts_before(candidate),
+        last_user=last_user_text(candidate),
+        policy=policy,
+    )
+    if decision.equal is None and world.has_customer:
+        return Difference(True, "execution", "same_reaction", {"reaction": demonstrated.effect.details["reaction"]})
+    return Difference(decision.equal, "rules", decision.reason, decision.evidence)
+
+
+def _reactions(demonstrated: Side, other: Side) -> Difference | None:
+    ours, theirs = demonstrated.effect.details, other.effect.details
+    for name in ("reaction", "calls"):
+        if ours.get(name) != theirs.get(name):
+            return _different("execution", f"{name}_differ", expected=ours.get(name), got=theirs.get(name))
+    return _state(demonstrated, other)
+
+
+def facts_before(candidate: Candidate) -> list[str]:
+    """Return the texts that what is said at this turn can stem from: tool results and user messages before it."""
+    return [str(m.get("content") or "") for m in candidate.prefix if m.get("role") in ("tool", "user")]
+
+
+def last_user_text(candidate: Candidate) -> str:
+    """Return the last thing the customer said before the turn."""
+    said = (m.get("content") for m in reversed(candidate.prefix) if m.get("role") == "user" and m.get("content"))
+    text = next(said, "")
+    return text if isinstance(text, str) else str(text)

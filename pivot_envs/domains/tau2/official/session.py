@@ -1,0 +1,207 @@
+"""Sessions of the official domains: real tau2 tools over copy-on-write databases.
+
+A tau2 toolkit holds its database in one attribute. Each session has shallow copies of the environment and its
+toolkits whose attribute points to the session's own fork, so sessions share code and base data and nothing else.
+
+Databases of tables (dictionaries of records: retail, airline, mock) get an overlay; databases of lists (telecom) are
+small and are copied whole.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pivot_envs.domains.tau2.canonical import replace_strings
+from pivot_envs.domains.tau2.official.arithmetic import is_bounded
+from pivot_envs.domains.tau2.overlay import Table
+from pivot_envs.records import Observation, Requestor
+
+_PARTIES: tuple[tuple[str, Requestor], ...] = (("agent", "assistant"), ("user", "user"))
+RANDOM_ID = re.compile(r"B[0-9a-f]{8}")
+"""Draft bills of telecom get `B` + 8 hex digits of a uuid4; nothing else in these domains is random."""
+
+
+@dataclass(frozen=True)
+class Toolset:
+    """What of an environment never changes: which tools there are and which may write."""
+
+    writes: frozenset[tuple[str, str]]
+    """(requestor, name) of tools that may change a database."""
+    arithmetic: frozenset[tuple[str, str]]
+    """(requestor, name) of tools that evaluate an expression."""
+    message_type: Any
+    """tau2's ToolCall model."""
+
+
+class OfficialSession:
+    """A `Session` over a real tau2 environment."""
+
+    def __init__(self, environment: Any, toolset: Toolset, start: Mapping[str, Any]) -> None:
+        self._environment = environment
+        self._toolset = toolset
+        self._start = start
+        self._mark: dict[str, Any] = {}
+
+    @classmethod
+    def open(cls, base: Any, toolset: Toolset, start: Mapping[str, Any]) -> OfficialSession:
+        """Return a session over a fork of a base environment. `start` is the base's records, path -> JSON."""
+        session = cls(_fork_environment(base, wrap=True), toolset, start)
+        session.mark()
+        return session
+
+    @property
+    def environment(self) -> Any:
+        """The tau2 environment of this session; for initialisation and evaluators."""
+        return self._environment
+
+    def call(self, name: str, arguments: Mapping[str, Any], requestor: Requestor) -> Observation:
+        """Run one official tool through `Environment.get_response`."""
+        if (requestor, name) in self._toolset.arithmetic and not is_bounded(arguments.get("expression")):
+            return Observation("Error: expression is too large to evaluate", failed=True)
+        self._read_only((requestor, name) not in self._toolset.writes)
+        try:
+            call = self._toolset.message_type(id="", name=name, arguments=copy.deepcopy(dict(arguments)), requestor=requestor)
+            response = self._environment.get_response(call)
+            text = response.content if isinstance(response.content, str) else json.dumps(response.content)
+            return Observation(text, bool(response.error))
+        except Exception as error:  # a tool's answer that cannot be written as JSON: the action's failure, not ours
+            return Observation(f"Error: {error}"[:500], failed=True)
+        finally:
+            self._read_only(False)
+
+    def _read_only(self, on: bool) -> None:
+        for _, database in self._databases():
+            for _, value in _fields(database):
+                if isinstance(value, Table):
+                    value.read_only = on
+
+    def _databases(self) -> list[tuple[str, Any]]:
+        kits = (("agent", self._environment.tools), ("user", self._environment.user_tools))
+        return [(party, kit.db) for party, kit in kits if kit is not None and kit.db is not None]
+
+    def fork(self) -> OfficialSession:
+        """Return an independent session."""
+        return OfficialSession(_fork_environment(self._environment), self._toolset, self._start)
+
+    def mark(self) -> None:
+        """Start recording changes."""
+        self._mark = {}
+        for party, database in self._databases():
+            for name, value in _fields(database):
+                if isinstance(value, Table):
+                    value.mark()
+                else:
+                    self._mark.update(_records(party, name, value))
+
+    def changes(self) -> dict[str, tuple[Any, Any]]:
+        """Return path -> (record at the mark, record now)."""
+        changed: dict[str, tuple[Any, Any]] = {}
+        now: dict[str, Any] = {}
+        for party, database in self._databases():
+            for name, value in _fields(database):
+                if isinstance(value, Table):
+                    for key, (before, after) in value.touched().items():
+                        changed[_path(party, name, key)] = (_plain(before), _plain(after))
+                else:
+                    now.update(_records(party, name, value))
+        for path in [*self._mark, *(p for p in now if p not in self._mark)]:
+            if self._mark.get(path) != now.get(path):
+                changed[path] = (self._mark.get(path), now.get(path))
+        return changed
+
+    def difference_from_start(self) -> dict[str, tuple[Any, Any]]:
+        """Return path -> (base record, record now)."""
+        changed: dict[str, tuple[Any, Any]] = {}
+        now: dict[str, Any] = {}
+        for party, database in self._databases():
+            for name, value in _fields(database):
+                if isinstance(value, Table):
+                    for key, (before, after) in value.changed().items():
+                        changed[_path(party, name, key)] = (_plain(before), _plain(after))
+                else:
+                    now.update(_records(party, name, value))
+        for path in {*self._start, *now}:
+            if self._start.get(path) != now.get(path):
+                changed[path] = (self._start.get(path), now.get(path))
+        return changed
+
+    def random_ids(self) -> list[str]:
+        """Return ids of records that a tool minted at random."""
+        keys = [path.partition("/")[2] for path, (before, _) in self.difference_from_start().items() if before is None]
+        return [key for key in keys if RANDOM_ID.fullmatch(key)]
+
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Replace ids everywhere in the list databases, which are the only ones that mint random ids."""
+        for kit in (self._environment.tools, self._environment.user_tools):
+            if kit is not None and kit.db is not None and not any(isinstance(v, Table) for _, v in _fields(kit.db)):
+                kit.db = type(kit.db).model_validate(replace_strings(kit.db.model_dump(), names))
+
+    def full(self) -> dict[str, Any]:
+        """Return every record of both databases: what tests compare with the official environment."""
+        return environment_records(self._environment)
+
+
+def _fork_environment(environment: Any, wrap: bool = False) -> Any:
+    twin = copy.copy(environment)
+    for attribute in ("tools", "user_tools"):
+        kit = getattr(environment, attribute)
+        if kit is None:
+            continue
+        kit = copy.copy(kit)
+        kit.db = _fork_database(kit.db, wrap)
+        setattr(twin, attribute, kit)
+    return twin
+
+
+def _fork_database(database: Any, wrap: bool) -> Any:
+    if database is None:
+        return None
+    fields = _fields(database)
+    if wrap and fields and all(isinstance(value, dict) for _, value in fields):
+        return type(database).model_construct(**{name: Table(value) for name, value in fields})
+    if any(isinstance(value, Table) for _, value in fields):
+        return type(database).model_construct(**{name: value.fork() for name, value in fields})
+    return copy.deepcopy(database)
+
+
+def _fields(database: Any) -> list[tuple[str, Any]]:
+    return [(name, getattr(database, name)) for name in type(database).model_fields]
+
+
+def _plain(record: Any) -> Any:
+    return record.model_dump(mode="json") if hasattr(record, "model_dump") else copy.deepcopy(record)
+
+
+def _path(party: str, table: str, key: str) -> str:
+    return f"{table}/{key}" if party == "agent" else f"user.{table}/{key}"
+
+
+def _records(party: str, name: str, value: Any) -> dict[str, Any]:
+    """Return the records of one database field: list items by their id field, a single model as one record."""
+    if isinstance(value, Table | dict):
+        return {_path(party, name, key): _plain(record) for key, record in value.items()}
+    if isinstance(value, list):
+        return {_path(party, name, _list_key(record, n)): _plain(record) for n, record in enumerate(value)}
+    return {_path(party, name, ""): _plain(value)}
+
+
+def _list_key(record: Any, position: int) -> str:
+    for field in type(record).model_fields if hasattr(type(record), "model_fields") else ():
+        if field.endswith("_id"):
+            return str(getattr(record, field))
+    return f"#{position}"
+
+
+def environment_records(environment: Any) -> dict[str, Any]:
+    """Return every record of a tau2 environment's databases, path -> JSON."""
+    records: dict[str, Any] = {}
+    for party, kit in (("agent", environment.tools), ("user", environment.user_tools)):
+        if kit is not None and kit.db is not None:
+            for name, value in _fields(kit.db):
+                records.update(_records(party, name, value))
+    return records

@@ -1,0 +1,243 @@
+"""The endpoint policy against a real local server: what it sends, what it makes of every kind of failure."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("openai", reason="openai is not installed (extra 'judge')")
+sys.path.insert(0, str(Path(__file__).parent))
+
+from fake_endpoint import FakeEndpoint, choice, completion, refusal
+
+from pivot_envs.actions import decode
+from pivot_envs.contracts import Completion, Prompt
+from pivot_envs.endpoint import EndpointConfig, EndpointPolicy
+from pivot_envs.errors import ConfigError, MissingDependency, PolicyError
+from pivot_envs.policy import CONTEXT_FULL
+from pivot_envs.records import Sampling
+
+TOOL = {"type": "function", "function": {"name": "get_line", "parameters": {"type": "object", "properties": {}}}}
+
+
+def prompt(name: str = "helpdesk/t1/0", text: str = "hi") -> Prompt:
+    return Prompt(name, ({"role": "user", "content": text, "timestamp": "never sent"},), (TOOL,))
+
+
+Ask = Callable[..., tuple[list[list[Completion]], FakeEndpoint]]
+
+
+@pytest.fixture
+def ask() -> Iterator[Ask]:
+    """Sample from a scripted server and close all of it afterwards."""
+    opened: list[Any] = []
+
+    def run(script: list[Any], n: int = 1, prompts: list[Prompt] | None = None, **config: Any) -> Any:
+        server = FakeEndpoint(script).__enter__()
+        settings = {"attempts": 3, "backoff": 0.01, "attempt_timeout": 5.0, "total_timeout": 10.0, **config}
+        policy = EndpointPolicy(EndpointConfig(server.base_url, "m", **settings))
+        opened.extend((policy, server))
+        return list(policy.sample(prompts or [prompt()], n, Sampling(0.6, 0.95, 99), seed=5)), server
+
+    yield run
+    for thing in opened:
+        thing.close() if isinstance(thing, EndpointPolicy) else thing.__exit__()
+
+
+def test_text_comes_back_as_the_json_of_a_message_and_the_request_says_how_it_was_sampled(ask: Ask) -> None:
+    [[one]], server = ask(["ok"])
+    assert decode(one.text).text == "Hello 0."
+    assert one.finish_reason == "stop" and not one.error
+    [body] = server.requests
+    assert (body["model"], body["temperature"], body["top_p"], body["max_tokens"]) == ("m", 0.6, 0.95, 99)
+    assert body["messages"] == [{"role": "user", "content": "hi"}]
+    assert body["tools"][0]["function"]["name"] == "get_line"
+    assert isinstance(body["seed"], int)
+
+
+def test_tool_calls_token_ids_and_logprobs_are_kept(ask: Ask) -> None:
+    [[one]], server = ask(["call"], logprobs=True, return_token_ids=True)
+    [call] = decode(one.text).calls
+    assert (call.name, call.arguments, call.id) == ("get_line", {"line_id": "L1"}, "t1")
+    assert (one.prompt_ids, one.token_ids, one.logprobs) == ((1, 2, 3), (7,), (-0.5,))
+    assert server.requests[0]["logprobs"] is True and server.requests[0]["return_token_ids"] is True
+
+
+def test_reasoning_is_kept_apart_from_the_text(ask: Ask) -> None:
+    [[one]], _ = ask([lambda body: completion([choice(text="Yes.", reasoning_content="They asked.")])])
+    action = decode(one.text)
+    assert (action.text, action.reasoning) == ("Yes.", "They asked.")
+
+
+def test_n_completions_are_one_request_where_the_server_can(ask: Ask) -> None:
+    [four], server = ask(["ok"], n=4)
+    assert [decode(c.text).text for c in four] == ["Hello 0.", "Hello 1.", "Hello 2.", "Hello 3."]
+    assert [body.get("n") for body in server.requests] == [4]
+
+
+@pytest.mark.parametrize("word", ["one", "one_only"])
+def test_n_falls_back_to_single_requests_with_seeds_of_their_own_and_remembers(ask: Ask, word: str) -> None:
+    (first, second), server = ask([word], n=3, prompts=[prompt("d/t/0"), prompt("d/t/1")])
+    assert len({c.text for c in first + second}) == 6
+    assert [body.get("n") for body in server.requests].count(3) == 1
+    assert len(first) == len(second) == 3
+
+
+def test_truncation_is_a_result_and_not_an_error(ask: Ask) -> None:
+    [[one]], _ = ask(["cut"])
+    assert one.finish_reason == "length" and decode(one.text).is_empty
+
+
+def test_retry_after_is_waited_for(ask: Ask) -> None:
+    started = time.monotonic()
+    [[one]], server = ask(["busy", "ok"])
+    assert one.finish_reason == "stop" and len(server.requests) == 2
+    assert time.monotonic() - started >= 1.0
+
+
+def test_a_long_retry_after_waits_no_longer_than_the_cap(ask: Ask) -> None:
+    [[one]], server = ask(["busy_long", "ok"], retry_after_cap=0.05)
+    assert one.finish_reason == "stop" and len(server.requests) == 2
+
+
+@pytest.mark.parametrize("word", ["broken", "garbage", "brackets", "empty", "nothing", "reset"])
+def test_transient_failures_are_tried_again(ask: Ask, word: str) -> None:
+    [[one]], server = ask([word, word, "ok"])
+    assert (one.finish_reason, decode(one.text).text) == ("stop", "Hello 0.")
+    assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize(
+    ("word", "says"),
+    [("broken", "http_500"), ("garbage", "bad_response"), ("empty", "choices is empty"), ("busy", "http_429")],
+)
+def test_lasting_failures_are_error_completions_after_exactly_the_attempts(ask: Ask, word: str, says: str) -> None:
+    [two], server = ask([word], n=2, retry_after_cap=0.01)
+    assert [(c.finish_reason, c.text) for c in two] == [("error", "")] * 2
+    assert says in two[0].error
+    assert len(server.requests) == 3
+
+
+def test_a_hanging_server_is_bounded_by_the_attempts(ask: Ask) -> None:
+    [[one]], server = ask(["hang"], attempt_timeout=0.1, attempts=2)
+    assert one.finish_reason == "error" and one.error.startswith("timeout")
+    assert len(server.requests) == 2
+
+
+def test_the_total_deadline_ends_the_retries(ask: Ask) -> None:
+    [[one]], server = ask(["hang"], attempt_timeout=0.2, attempts=50, total_timeout=0.3)
+    assert one.error.startswith("timeout") and len(server.requests) <= 3
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_key_stops_at_once_and_is_never_shown(
+    ask: Ask, status: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("MY_KEY", "sk-very-secret")
+    caplog.set_level(logging.INFO)
+
+    def deny(body: dict[str, Any]) -> Any:
+        return refusal(status, "Incorrect API key provided: sk-very-secret")
+
+    expected = rf"http://127.0.0.1:\d+/v1 refuses our key \(HTTP {status}\); MY_KEY is set"
+    with pytest.raises(PolicyError, match=expected) as caught:
+        ask([deny], n=4, api_key_env="MY_KEY", concurrency=1)
+    assert "sk-very-secret" not in str(caught.value) + caplog.text
+    assert caught.value.__cause__ is None
+
+
+def test_the_key_goes_to_the_server_and_is_masked_in_other_errors(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
+    [[one]], server = ask([lambda body: refusal(400, "bad request by sk-very-secret")])
+    assert server.keys == ["sk-very-secret"]
+    assert one.error.startswith("http_400") and "sk-very-secret" not in one.error and "***" in one.error
+
+
+def test_an_unknown_model_names_the_model_and_the_remedy(ask: Ask) -> None:
+    with pytest.raises(PolicyError, match=r"404 for model 'm'.*/v1/models"):
+        ask(["no_model"])
+
+
+def test_a_prompt_that_does_not_fit_is_context_full_and_asked_once(ask: Ask) -> None:
+    [three], server = ask(["too_long"], n=3)
+    assert [c.error for c in three] == [CONTEXT_FULL] * 3 and len(server.requests) == 1
+
+
+def test_turns_of_a_trajectory_go_in_order_and_trajectories_side_by_side(ask: Ask) -> None:
+    def slow(body: dict[str, Any]) -> Any:
+        time.sleep(0.02)
+        return completion([choice(text=body["messages"][0]["content"])])
+
+    names = [f"d/t{t}/{turn}" for t in range(6) for turn in range(3)]
+    results, server = ask([slow], prompts=[prompt(name, name) for name in names], concurrency=4)
+    assert [decode(r[0].text).text for r in results] == names
+    sent = [body["messages"][0]["content"] for body in server.requests]
+    for t in range(6):
+        assert [s for s in sent if s.startswith(f"d/t{t}/")] == [f"d/t{t}/{turn}" for turn in range(3)]
+    assert 2 <= server.peak <= 4
+
+
+def test_hostile_text_in_a_prompt_is_sent_and_hostile_replies_stay_data(ask: Ask) -> None:
+    calls = [{"id": 3, "function": {"name": None, "arguments": "[" * 9999}}]
+    reply = completion([choice(text="\ud800", tool_calls=calls)])
+    [[one]], _ = ask([lambda body: reply], prompts=[prompt(text="lone \ud800 surrogate")])
+    assert one.finish_reason == "stop"
+    json.loads(one.text)
+
+
+def test_stopping_early_and_sampling_again_is_fine(ask: Ask) -> None:
+    with FakeEndpoint(["ok"]) as server:
+        policy = EndpointPolicy(EndpointConfig(server.base_url, "m"))
+        prompts = [prompt(f"d/t{i}/0") for i in range(20)]
+        assert next(iter(policy.sample(prompts, 1, Sampling(), 0)))
+        assert len(list(policy.sample(prompts[:3], 1, Sampling(), 0))) == 3
+        policy.close()
+        policy.close()
+        assert len(list(policy.sample(prompts[:1], 1, Sampling(), 0))) == 1
+        policy.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_it_works_in_a_forked_process() -> None:
+    with FakeEndpoint(["ok"]) as server:
+        policy = EndpointPolicy(EndpointConfig(server.base_url, "m"))
+        assert len(list(policy.sample([prompt()], 1, Sampling(), 0))) == 1
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if len(list(policy.sample([prompt()], 1, Sampling(), 0))) == 1 else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        policy.close()
+
+
+def test_the_fingerprint_follows_model_and_revision_and_not_the_address() -> None:
+    def of(url: str = "http://a/v1", model: str = "m", revision: str = "") -> str:
+        return EndpointPolicy(EndpointConfig(url, model, revision=revision)).fingerprint
+
+    assert of() == of("http://b:9/v1")
+    assert len({of(), of(model="n"), of(revision="abc")}) == 3
+
+
+def test_settings_that_cannot_work_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"base_url is 'localhost:8000'; expected http"):
+        EndpointPolicy(EndpointConfig("localhost:8000", "m"))
+    with pytest.raises(ConfigError, match="concurrency is 0"):
+        EndpointPolicy(EndpointConfig("http://a/v1", "m", concurrency=0))
+
+
+def test_the_endpoint_is_named_without_credentials() -> None:
+    assert EndpointPolicy(EndpointConfig("http://u:secret@host:8/v1", "m")).endpoint == "http://host:8/v1"
+
+
+def test_a_missing_openai_package_gives_the_install_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openai", None)
+    with pytest.raises(MissingDependency, match=r"pip install 'pivot-envs\[judge\]'"):
+        next(iter(EndpointPolicy(EndpointConfig("http://a/v1", "m")).sample([prompt()], 1, Sampling(), 0)))

@@ -1,0 +1,465 @@
+"""A local policy: a transformers model with its tokenizer that samples turns and returns log-probabilities.
+
+It implements `Policy` of `contracts.py`; profiling, evaluation and `train` call it. n completions of a prompt share one
+prefill. `tiny_model` builds a small random model for tests and the demo. How gradients share a prompt is `prefix.py`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import json
+import logging
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pivot_envs.contracts import Completion, Prompt
+from pivot_envs.errors import ConfigError, MissingDependency, PolicyError
+from pivot_envs.policy import CONTEXT_FULL, derive_seed
+from pivot_envs.records import Message, Sampling
+
+try:
+    import jinja2
+    import torch
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from torch import Tensor
+    from transformers import (
+        AutoModelForCausalLM,
+        AutoTokenizer,
+        DynamicCache,
+        LlamaConfig,
+        LlamaForCausalLM,
+        PreTrainedModel,
+        PreTrainedTokenizerBase,
+        PreTrainedTokenizerFast,
+    )
+    from transformers.utils import logging as transformers_logging
+except ImportError as error:
+    raise MissingDependency(
+        f"a local policy needs torch and transformers ({error}). Install them with: pip install 'pivot-envs[train]'"
+    ) from error
+
+from pivot_envs.trainer.prefix import PrefixMode, forward, group_logprobs
+
+logger = logging.getLogger(__name__)
+
+SETTINGS_FILE = "pivot_envs_policy.json"
+"""Beside the weights in a saved folder: what of the policy transformers does not save."""
+SAVED_SETTINGS = ("name", "action_codec", "prompt_style", "max_prompt_tokens")
+
+MAX_NESTING = 64
+"""Deepest JSON that is rendered as structure; deeper tool arguments stay the string they were recorded as."""
+
+
+class TransformersPolicy:
+    """A causal language model that writes turns.
+
+    The model is kept in eval mode, also while it trains: dropout would make the importance ratio differ from 1.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        name: str,
+        action_codec: str = "hermes",
+        prompt_style: str = "full",
+        max_prompt_tokens: int | None = None,
+        device: str = "cpu",
+    ) -> None:
+        if tokenizer.chat_template is None:
+            raise ConfigError(f"the tokenizer of {name!r} has no chat template; use an instruction-tuned model")
+        self.model = model.to(device).eval()
+        self.tokenizer = tokenizer
+        self.name = name
+        self.action_codec = action_codec
+        self.prompt_style = prompt_style
+        """Which `Domain.visible` style its prompts are made with."""
+        self.context_length = int(getattr(model.config.get_text_config(), "max_position_embeddings", 0) or 2**31)
+        self.max_prompt_tokens = self.context_length - 1 if max_prompt_tokens is None else max_prompt_tokens
+        """Longest prompt that is sampled from; a longer one gives `context_full`, never a cut prompt."""
+        self.stop_ids = _stop_ids(model, tokenizer)
+        self._fingerprint: tuple[tuple[int, ...], str] | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.model.parameters()).device
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over names, shapes and bytes of the current weights (16 hex digits)."""
+        versions = tuple(p._version for p in self.model.parameters())
+        if self._fingerprint is None or self._fingerprint[0] != versions:
+            self._fingerprint = (versions, weights_hash(self.model))
+        return self._fingerprint[1]
+
+    @property
+    def template_hash(self) -> str:
+        """Hash of the chat template, part of what makes profiles comparable."""
+        return hashlib.sha256(str(self.tokenizer.chat_template).encode()).hexdigest()[:16]
+
+    def render(self, prompt: Prompt) -> list[int]:
+        """Return the token ids of a prompt; see `render_prompt`."""
+        return render_prompt(self.tokenizer, prompt)
+
+    def sample(self, prompts: Sequence[Prompt], n: int, sampling: Sampling, seed: int) -> Iterator[list[Completion]]:
+        """Draw n completions for each prompt, in order and lazily.
+
+        Every sample has its own random stream, made of seed, prompt id and sample index, so the order of prompts does
+        not matter. A prompt that is too long or cannot be rendered gives n completions with finish reason `error`.
+        """
+        _check_sampling(sampling, n)
+        for prompt in prompts:
+            try:
+                ids = self.render(prompt)
+            except PolicyError as error:
+                logger.warning("%s", error)
+                yield [Completion("", finish_reason="error", error="render")] * n
+                continue
+            if len(ids) > min(self.max_prompt_tokens, self.context_length - 1):
+                yield [Completion("", finish_reason="error", error=CONTEXT_FULL)] * n
+                continue
+            yield self._sample_one(prompt.prompt_id, ids, n, sampling, seed)
+
+    def encode_completion(self, text: str) -> list[int]:
+        """Return the ids of a demonstrated turn and its end token. What a policy sampled is never encoded again."""
+        control = _control_pattern(tuple(sorted(set(self.tokenizer.all_special_tokens))))
+        ids = self.tokenizer(_defused(text, control), add_special_tokens=False)["input_ids"]
+        return [*ids, self.tokenizer.eos_token_id]
+
+    def logprobs(
+        self,
+        prompt_ids: Sequence[int],
+        completions: Sequence[Sequence[int]],
+        temperature: float = 1.0,
+        micro_batch: int = 8,
+        mode: PrefixMode = "cache",
+    ) -> list[Tensor]:
+        """Return the log-probability of every token of each completion of one prompt, without gradient."""
+        return group_logprobs(self.model, prompt_ids, completions, temperature, micro_batch, mode)
+
+    def save(self, folder: str | Path) -> None:
+        """Write weights, tokenizer and settings; `load_policy(folder)` gives an equal policy."""
+        with _no_progress_bars():
+            self.model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+        settings = {key: getattr(self, key) for key in SAVED_SETTINGS}
+        (Path(folder) / SETTINGS_FILE).write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+
+    def load_weights(self, folder: str | Path) -> None:
+        """Take over the weights saved in a folder, in place."""
+        saved = _from_pretrained(AutoModelForCausalLM, str(folder), dtype=torch.float32)
+        self.model.load_state_dict(saved.state_dict())
+
+    def _sample_one(self, prompt_id: str, ids: list[int], n: int, sampling: Sampling, seed: int) -> list[Completion]:
+        limit = min(sampling.max_tokens, self.context_length - len(ids))
+        streams = [np.random.default_rng(derive_seed(seed, prompt_id, index)) for index in range(n)]
+        uniforms_GT = torch.from_numpy(np.stack([stream.random(limit) for stream in streams]))
+        token_ids, logprobs = self._decode(ids, uniforms_GT.to(self.device), sampling)
+        completions = []
+        for tokens, values in zip(token_ids, logprobs, strict=True):
+            stopped = tokens[-1] in self.stop_ids
+            shown = tokens[:-1] if stopped else tokens
+            text = self.tokenizer.decode(shown, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+            reason = "stop" if stopped else "length"
+            completions.append(Completion(str(text), tuple(ids), tuple(tokens), tuple(values), reason))
+        return completions
+
+    @torch.no_grad()
+    def _decode(
+        self, ids: list[int], uniforms_GT: Tensor, sampling: Sampling
+    ) -> tuple[list[list[int]], list[list[float]]]:
+        """Prefill once, copy the cache for each row, then draw token by token; finished rows leave the batch."""
+        count, limit = uniforms_GT.shape
+        cache = DynamicCache(config=self.model.config)
+        prompt_1T = torch.tensor([ids], dtype=torch.long, device=self.device)
+        logits_GV = forward(self.model, prompt_1T, cache, keep=1)[:, -1].expand(count, -1)
+        cache.batch_repeat_interleave(count)
+        token_ids: list[list[int]] = [[] for _ in range(count)]
+        logprobs: list[list[float]] = [[] for _ in range(count)]
+        rows = list(range(count))
+        for step in range(limit):
+            tokens_G, logprobs_G = draw(logits_GV, uniforms_GT[rows, step], sampling)
+            drawn = tokens_G.tolist()
+            for row, token, value in zip(rows, drawn, logprobs_G.tolist(), strict=True):
+                token_ids[row].append(token)
+                logprobs[row].append(value)
+            alive = [place for place, token in enumerate(drawn) if token not in self.stop_ids]
+            if not alive or step == limit - 1:
+                break
+            if len(alive) < len(rows):
+                kept = torch.tensor(alive, device=self.device)
+                cache.batch_select_indices(kept)
+                tokens_G, rows = tokens_G[kept], [rows[place] for place in alive]
+            logits_GV = forward(self.model, tokens_G[:, None], cache, keep=1)[:, -1]
+        return token_ids, logprobs
+
+
+def draw(logits_GV: Tensor, uniforms_G: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
+    """Draw one token per row by inverting the distribution at its uniform number.
+
+    Returns tokens and their log-probabilities under exactly the distribution drawn from: temperature applied, and with
+    top_p < 1 cut and renormalised. Temperature 0 takes the largest logit, with its log-probability at temperature 1.
+    """
+    logprobs_GV = torch.log_softmax(logits_GV.float() / (sampling.temperature or 1.0), -1)
+    if sampling.temperature == 0:
+        tokens_G = logits_GV.argmax(-1)
+    else:
+        if sampling.top_p < 1:
+            logprobs_GV = _nucleus(logprobs_GV, sampling.top_p)
+        cumulative_GV = logprobs_GV.double().exp().cumsum(-1)
+        points_G1 = uniforms_G[:, None] * cumulative_GV[:, -1:]
+        tokens_G = torch.searchsorted(cumulative_GV, points_G1, right=True)[:, 0].clamp(max=logits_GV.shape[-1] - 1)
+    chosen_G = logprobs_GV.gather(-1, tokens_G[:, None])[:, 0]
+    if not bool(torch.isfinite(chosen_G).all()):
+        raise PolicyError("the model's logits are not finite: its weights are damaged, or the learning rate is too high")
+    return tokens_G, chosen_G
+
+
+def _nucleus(logprobs_GV: Tensor, top_p: float) -> Tensor:
+    """Keep the smallest set of most likely tokens with mass >= top_p, renormalised."""
+    ordered_GV, order_GV = logprobs_GV.sort(-1, descending=True, stable=True)
+    before_GV = ordered_GV.exp().cumsum(-1) - ordered_GV.exp()
+    cut_GV = ordered_GV.masked_fill(before_GV >= top_p, float("-inf"))
+    return torch.log_softmax(torch.empty_like(cut_GV).scatter_(-1, order_GV, cut_GV), -1)
+
+
+def _check_sampling(sampling: Sampling, n: int) -> None:
+    if n < 1 or sampling.max_tokens < 1 or sampling.temperature < 0 or not 0 < sampling.top_p <= 1:
+        raise ConfigError(
+            f"cannot sample n={n} with {sampling}: n and max_tokens must be at least 1, temperature 0 or more, "
+            "top_p above 0 and at most 1"
+        )
+
+
+def _stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    found: set[int] = set()
+    for ids in (tokenizer.eos_token_id, model.generation_config.eos_token_id if model.generation_config else None):
+        found.update(ids if isinstance(ids, list) else [] if ids is None else [ids])
+    if not found:
+        raise ConfigError("neither tokenizer nor generation config names an end-of-turn token; set eos_token")
+    return frozenset(found)
+
+
+def weights_hash(model: torch.nn.Module) -> str:
+    """Return a SHA-256 (16 hex digits) over names, types, shapes and bytes of a model's parameters."""
+    digest = hashlib.sha256()
+    for name, parameter in model.named_parameters():
+        digest.update(f"{name} {parameter.dtype} {tuple(parameter.shape)}\n".encode())
+        digest.update(parameter.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:16]
+
+
+# Prompts ------------------------------------------------------------------------------------------------------------
+
+
+def render_prompt(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, complete: bool = False) -> list[int]:
+    """Return the token ids of a prompt through the tokenizer's chat template, tools included.
+
+    Recorded tool arguments (JSON strings) are given to the template as objects, as templates expect. A control token of
+    this tokenizer that stands in recorded text is broken by a zero-width space: a corpus cannot write a prompt's
+    control text. `complete` leaves out the opening of the next assistant turn.
+
+    Raises:
+        PolicyError: the template refuses these messages.
+    """
+    broken = _control_pattern(tuple(sorted(set(tokenizer.all_special_tokens))))
+    try:
+        messages = [_template_message(message, broken) for message in prompt.messages]
+        text = tokenizer.apply_chat_template(
+            messages,
+            tools=_defused(list(prompt.tools), broken) or None,
+            add_generation_prompt=not complete,
+            tokenize=False,
+        )
+        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    except (jinja2.TemplateError, RecursionError, TypeError, ValueError, KeyError) as error:
+        raise PolicyError(f"{prompt.prompt_id}: the chat template cannot render this prompt: {error}") from error
+
+
+def _template_message(message: Message, control: re.Pattern[str] | None) -> dict[str, Any]:
+    rendered = dict(message)
+    if rendered.get("content") is None:
+        rendered["content"] = ""
+    if rendered.get("tool_calls"):
+        rendered["tool_calls"] = [_template_call(call) for call in rendered["tool_calls"]]
+    else:
+        rendered.pop("tool_calls", None)
+    result = _defused(rendered, control)
+    assert isinstance(result, dict)
+    return result
+
+
+def _template_call(call: Mapping[str, Any]) -> dict[str, Any]:
+    function = dict(call["function"])
+    if isinstance(function.get("arguments"), str):
+        function["arguments"] = _structured(function["arguments"])
+    return {**call, "function": function}
+
+
+def _structured(arguments: str) -> Any:
+    """Return recorded arguments as the object they spell, or unchanged where they spell none."""
+    try:
+        value = json.loads(arguments)
+    except (ValueError, RecursionError):
+        return arguments
+    return value if isinstance(value, dict) and _depth_within(value, MAX_NESTING) else arguments
+
+
+def _depth_within(value: Any, limit: int) -> bool:
+    if not isinstance(value, dict | list):
+        return True
+    children = value.values() if isinstance(value, dict) else value
+    return limit > 0 and all(_depth_within(child, limit - 1) for child in children)
+
+
+@functools.cache
+def _control_pattern(tokens: tuple[str, ...]) -> re.Pattern[str] | None:
+    return re.compile("|".join(re.escape(t) for t in tokens if len(t) > 1)) if tokens else None
+
+
+def _defused(value: Any, control: re.Pattern[str] | None) -> Any:
+    """Return the value with lone surrogates replaced and control tokens broken in every string and key."""
+    if isinstance(value, str):
+        text = value.encode("utf-8", "replace").decode("utf-8")
+        return control.sub(lambda found: found[0][0] + "\u200b" + found[0][1:], text) if control else text
+    if isinstance(value, dict):
+        return {_defused(key, control): _defused(item, control) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_defused(item, control) for item in value]
+    return value
+
+
+# Loading ------------------------------------------------------------------------------------------------------------
+
+
+def load_policy(path_or_name: str | Path, device: str = "cpu", **settings: Any) -> TransformersPolicy:
+    """Load a model and its tokenizer from a local folder or a hub name, in float32.
+
+    `settings` are `name`, `action_codec`, `prompt_style` and `max_prompt_tokens` of `TransformersPolicy`; what is not
+    given comes from a folder written by `save`, then from the defaults. Code shipped with a model is never run.
+
+    Raises:
+        PolicyError: no such folder or model, or its files cannot be read.
+        MissingDependency: its tokenizer or weights need a package that is not installed.
+    """
+    unknown = set(settings) - set(SAVED_SETTINGS)
+    if unknown:
+        raise ConfigError(f"load_policy knows no setting {sorted(unknown)}; it takes {', '.join(SAVED_SETTINGS)}")
+    source = str(path_or_name)
+    saved_settings = Path(source) / SETTINGS_FILE
+    saved = json.loads(saved_settings.read_text(encoding="utf-8")) if saved_settings.is_file() else {}
+    model = _from_pretrained(AutoModelForCausalLM, source, dtype=torch.float32)
+    tokenizer = _from_pretrained(AutoTokenizer, source)
+    return TransformersPolicy(model, tokenizer, device=device, **{"name": source, **saved, **settings})
+
+
+def _from_pretrained(loader: Any, source: str, **options: Any) -> Any:
+    try:
+        with _no_progress_bars():
+            return loader.from_pretrained(source, trust_remote_code=False, **options)
+    except ImportError as error:
+        raise MissingDependency(f"loading {source!r} needs a package that is not installed: {error}") from error
+    except (OSError, ValueError) as error:
+        raise PolicyError(
+            f"cannot load {source!r} with {loader.__name__}: {error}. Give a folder with config.json, weights and "
+            "tokenizer files, or the name of a model that this machine can download"
+        ) from error
+
+
+@contextlib.contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    """Keep transformers from drawing a bar for every checkpoint."""
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
+
+
+# A tiny model -------------------------------------------------------------------------------------------------------
+
+START, END, PAD = "<|im_start|>", "<|im_end|>", "<|endoftext|>"
+
+TINY_TEMPLATE = (
+    "{%- if tools %}{{ '<|im_start|>tools\n' }}{% for tool in tools %}{{ tool.function.name }}("
+    "{{ (tool.function.parameters or {}).get('properties', {}) | join(', ') }}){{ '\n' }}{% endfor %}"
+    "{{ '<|im_end|>\n' }}{% endif %}"
+    "{%- for message in messages %}{{ '<|im_start|>' + message.role + '\n' + message.content }}"
+    "{%- for call in message.tool_calls or [] %}"
+    "{%- if message.content or not loop.first %}{{ '\n' }}{% endif %}"
+    "{{ '<tool_call>\n' }}{\"name\": {{ call.function.name | tojson }}, \"arguments\": "
+    "{{ call.function.arguments | tojson }}}{{ '\n</tool_call>' }}{% endfor %}"
+    "{{ '<|im_end|>\n' }}{% endfor %}"
+    "{%- if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+"""A short chat template: tools as one signature a line, calls as hermes blocks, messages only ever appended, so that
+the rendering of messages[:k] is a prefix of that of messages[:k + 1]."""
+
+
+def tiny_model(
+    texts: Iterable[str],
+    *,
+    layers: int = 2,
+    width: int = 64,
+    heads: int = 4,
+    vocab_size: int = 512,
+    context_length: int = 4096,
+    seed: int = 0,
+    name: str = "tiny",
+    prompt_style: str = "full",
+) -> TransformersPolicy:
+    """Build a small random Llama with a byte-level BPE tokenizer trained on the texts, bit by bit repeatable.
+
+    It knows nothing: give it competence with `train_sft`. Any text can be written with its vocabulary.
+    """
+    tokenizer = _tiny_tokenizer(texts, vocab_size)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=width,
+        intermediate_size=3 * width,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=max(1, heads // 2),
+        max_position_embeddings=context_length,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        attn_implementation="sdpa",
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = LlamaForCausalLM(config)
+    return TransformersPolicy(model, tokenizer, name, prompt_style=prompt_style)
+
+
+def _tiny_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
+    markers = [AddedToken(text, special=False, normalized=False) for text in ("<tool_call>", "</tool_call>")]
+    inner = Tokenizer(models.BPE())
+    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    inner.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size - len(markers),
+        special_tokens=[PAD, START, END],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    inner.train_from_iterator((text.encode("utf-8", "replace").decode() for text in texts), trainer)
+    inner.add_tokens(markers)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=inner,
+        eos_token=END,
+        pad_token=PAD,
+        additional_special_tokens=[START],
+        chat_template=TINY_TEMPLATE,
+        clean_up_tokenization_spaces=False,
+    )

@@ -1,0 +1,83 @@
+"""From pivots to groups of judged rollouts: sample G turns of each pivot, have them scored, keep the token ids.
+
+`grpo.py` trains on the groups. A rollout that we could not judge, or that ran out of tokens, has no reward: it is None
+and leaves loss and baseline. Text goes to the verifier only; training uses the sampled ids.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pivot_envs.contracts import Completion, Policy, Prompt
+from pivot_envs.errors import VerifierError
+from pivot_envs.records import Sampling, Verdict
+
+Score = Callable[[Sequence[str], Sequence[str]], Sequence[Verdict]]
+"""(pivot_ids, action texts) -> one verdict each, in order; `Scorer.score` is one."""
+
+
+@dataclass(frozen=True)
+class RolloutGroup:
+    """G rollouts of one pivot. Groups are told apart by pivot id, never by prompt text."""
+
+    pivot_id: str
+    prompt_ids: tuple[int, ...]
+    completion_ids: tuple[tuple[int, ...], ...]
+    """Per rollout, the sampled end token included."""
+    sampling_logprobs: tuple[tuple[float, ...], ...]
+    verdicts: tuple[Verdict, ...]
+    truncated: tuple[bool, ...]
+    """Ran into max_tokens."""
+    rewards: tuple[float | None, ...]
+    """The verdicts' rewards; None also where the rollout is masked for being truncated or empty."""
+
+
+def collect(
+    policy: Policy,
+    pivots: Mapping[str, Prompt],
+    score: Score,
+    group_size: int,
+    sampling: Sampling,
+    seed: int,
+    mask_truncated: bool,
+) -> list[RolloutGroup]:
+    """Sample and score one group for each pivot, in order; all texts are scored in one call."""
+    samples = list(policy.sample(list(pivots.values()), group_size, sampling, seed))
+    places = [(p, g) for p, group in enumerate(samples) for g, c in enumerate(group) if c.finish_reason != "error"]
+    pivot_ids = list(pivots)
+    verdicts = list(score([pivot_ids[p] for p, _ in places], [samples[p][g].text for p, g in places])) if places else []
+    if len(verdicts) != len(places):
+        raise VerifierError(f"score returned {len(verdicts)} verdicts for {len(places)} actions; one each is needed")
+    judged = dict(zip(places, verdicts, strict=True))
+    groups = []
+    for p, (pivot_id, group) in enumerate(zip(pivot_ids, samples, strict=True)):
+        group_verdicts = [judged.get((p, g)) or _failed(completion) for g, completion in enumerate(group)]
+        groups.append(_group(pivot_id, group, group_verdicts, mask_truncated))
+    return groups
+
+
+def _group(
+    pivot_id: str, completions: Sequence[Completion], verdicts: Sequence[Verdict], mask_truncated: bool
+) -> RolloutGroup:
+    truncated = tuple(c.finish_reason == "length" for c in completions)
+    rewards: list[float | None] = []
+    for completion, verdict, cut in zip(completions, verdicts, truncated, strict=True):
+        if verdict.reward is not None and not math.isfinite(verdict.reward):
+            raise VerifierError(f"{pivot_id}: reward {verdict.reward} ({verdict.reason}); it must be finite, or None")
+        masked = (cut and mask_truncated) or not completion.token_ids
+        rewards.append(None if masked else verdict.reward)
+    return RolloutGroup(
+        pivot_id=pivot_id,
+        prompt_ids=next((c.prompt_ids for c in completions if c.prompt_ids), ()),
+        completion_ids=tuple(c.token_ids for c in completions),
+        sampling_logprobs=tuple(c.logprobs for c in completions),
+        verdicts=tuple(verdicts),
+        truncated=truncated,
+        rewards=tuple(rewards),
+    )
+
+
+def _failed(completion: Completion) -> Verdict:
+    return Verdict("failed", None, "parse", f"policy: {completion.error or 'no completion'}")
