@@ -153,6 +153,30 @@ class Responding(Protocol):
         """
 
 
+@dataclass(frozen=True)
+class Case:
+    """One row of a battery of labelled pairs, brought to life."""
+
+    candidate: Candidate
+    """Holds what was said before; its own recorded turn is not used."""
+    state: State
+    demonstrated: Action
+    action: Action
+
+
+@runtime_checkable
+class Auditable(Protocol):
+    """A domain whose verifier can be audited on labelled pairs."""
+
+    def case(self, row: Mapping[str, Any]) -> Case:
+        """Bring a battery row to life: the state it speaks of and its two actions.
+
+        Raises:
+            RecordError: the row lacks a field or names something unknown.
+            MalformedAction: the candidate is no action.
+        """
+
+
 class Verifier(Protocol):
     """Judges an action at a candidate."""
 
@@ -194,11 +218,13 @@ class Policy(Protocol):
     """Something that writes actions."""
 
     name: str
-    fingerprint: str
-    """Hash of the weights or the script; profiles of another fingerprint are refused."""
     context_length: int
     action_codec: str
     """How its text is read as an action (see `actions.py`)."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the weights or the script; profiles of another fingerprint are refused."""
 
     def sample(
         self, prompts: Sequence[Prompt], n: int, sampling: Sampling, seed: int

@@ -38,8 +38,8 @@ def check_messages(messages: Sequence[Any], *, file: str = "", line: int | None 
                 name, made = next(iter(open_calls.items()))
                 raise _Wrong(
                     f"messages[{index}]",
-                    f"a message of role {message['role']!r} follows while call {shown(name)} of messages[{made}] has no "
-                    "result; put its tool message before this one",
+                    f"a message of role {message['role']!r} follows while call {shown(name)} of messages[{made}] has "
+                    "no result; put its tool message before this one",
                 )
             open_calls = _calls(message, f"messages[{index}]", index)
     except _Wrong as wrong:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from itertools import groupby
 from time import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from tenacity import (
@@ -34,9 +34,6 @@ from pivot_envs.contracts import Completion, Prompt
 from pivot_envs.errors import ConfigError, MissingDependency, PolicyError
 from pivot_envs.policy import CONTEXT_FULL, derive_seed
 from pivot_envs.records import Sampling, content_hash
-
-if TYPE_CHECKING:
-    from openai import AsyncOpenAI
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +99,7 @@ class EndpointPolicy:
             ["endpoint-1", config.model, config.revision, self.action_codec, dict(config.extra_body)]
         )
         self._loop = _LoopThread()
-        self._client: AsyncOpenAI | None = None
+        self._client: Any = None
         self._client_pid = -1
         self._many = True
 
@@ -244,7 +241,7 @@ class EndpointPolicy:
             body["extra_body"]["return_token_ids"] = True
         return body
 
-    def _connected(self) -> AsyncOpenAI:
+    def _connected(self) -> Any:
         if self._client is None or self._client_pid != os.getpid():
             import openai
 

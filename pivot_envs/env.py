@@ -19,7 +19,7 @@ from gymnasium.error import ResetNeeded
 from pivot_envs.bench import OURS_TO_FIX, Bench, Reading, Written, failure, open_bench
 from pivot_envs.chat import to_message
 from pivot_envs.contracts import Responding, Response, State
-from pivot_envs.errors import ConfigError, RestoreError, suggest
+from pivot_envs.errors import ConfigError, PivotEnvsError, RestoreError, suggest
 from pivot_envs.records import Action, Candidate, Effect, Message, Trajectory, Verdict
 from pivot_envs.rendering import render_turn, verdict_info
 from pivot_envs.spaces import JsonSpace, MessagesSpace, UnicodeText
@@ -417,7 +417,10 @@ class PivotEnv(gymnasium.Env[dict[str, Any], Any]):
             )
 
     def _text(self, episode: _Episode) -> str:
-        demonstration = self.bench.domain.demonstration(episode.candidate)
+        try:
+            demonstration = self.bench.domain.demonstration(episode.candidate)
+        except PivotEnvsError as error:
+            demonstration = Action(text=f"(not readable: {error})")
         visible = self.bench.domain.visible(episode.messages, self.bench.prompt_style)
         return render_turn(
             episode.candidate, visible, demonstration, episode.digest, episode.written, episode.action, episode.verdict

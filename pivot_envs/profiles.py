@@ -10,7 +10,7 @@ import fcntl
 import json
 import logging
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,13 +19,16 @@ from typing import Annotated, Any, BinaryIO, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from pivot_envs import strict_json
 from pivot_envs.errors import ConfigError, FingerprintMismatch, RecordError
 from pivot_envs.records import SCHEMA_VERSION, Outcome5, Profile
+from pivot_envs.strict_json import shown
+from pivot_envs.trajectories import parse_text
 
 logger = logging.getLogger(__name__)
 
 KIND = "profiles"
+MAX_LINE = 64_000_000
+"""Longest line read, in characters: 1,000 turns x K 1,000 fit."""
 _BEGINNING = f'{{"schema_version": {SCHEMA_VERSION}, "kind": "{KIND}"'.encode()
 
 Reward = Annotated[float, Field(allow_inf_nan=False)]
@@ -52,7 +55,7 @@ class ProfileRow(Row):
             raise ValueError(f"rewards, outcomes and tools have {lengths} entries; expected one of each per rollout")
         for reward, outcome in zip(self.rewards, self.outcomes, strict=True):
             if (reward is None) != (outcome in ("abstained", "failed")):
-                raise ValueError(f"outcome {outcome} with reward {reward}; a reward is null exactly if abstained or failed")
+                raise ValueError(f"outcome {outcome} with reward {reward}; it is null exactly if abstained or failed")
         return Profile(tuple(self.rewards), tuple(self.outcomes), provenance, tuple(self.tools), self.stopped_early)
 
     @classmethod
@@ -124,9 +127,10 @@ def profile_set(path: Path, provenance: Mapping[str, Any], rows: Mapping[str, Tr
     profiles: dict[str, Profile] = {}
     excluded: dict[str, str] = {}
     failures: Counter[str] = Counter()
-    cost: Counter[str] = Counter()
+    cost: dict[str, float] = defaultdict(float)
     for row in rows.values():
-        cost.update(row.cost)  # type: ignore[arg-type]
+        for name, value in row.cost.items():
+            cost[name] += value
         for candidate in row.candidates:
             candidate_id = f"{provenance.get('domain', '')}/{row.trajectory_id}/{candidate.turn}"
             failures.update(candidate.failures)
@@ -147,28 +151,27 @@ def check_provenance(recorded: Mapping[str, Any], current: Mapping[str, Any], wh
     for name in sorted(one.keys() | other.keys()):
         if one.get(name, _ABSENT) != other.get(name, _ABSENT):
             raise FingerprintMismatch(
-                f"{where}: {name} was {strict_json.shown(one.get(name, _ABSENT))} when it was recorded and is "
-                f"{strict_json.shown(other.get(name, _ABSENT))} now, so its profiles are not comparable: go back to what "
-                "it was recorded with, or profile again into another file"
+                f"{where}: {name} was {shown(one.get(name, _ABSENT))} when it was recorded and is "
+                f"{shown(other.get(name, _ABSENT))} now, so its profiles are not comparable: go back to what it was "
+                "recorded with, or profile again into another file"
             )
 
 
-def parse_line(model: type[Parsed], line: str | bytes, path: Path, number: int) -> Parsed:
+def parse_line(model: type[Parsed], line: bytes, path: Path, number: int) -> Parsed:
     """Parse one line of one of our files.
 
     Raises:
         RecordError: with file, line and field.
     """
     try:
-        text = line.decode() if isinstance(line, bytes) else line
-        return model.model_validate(strict_json.parse(text, max_containers=1_000_000))
+        return model.model_validate(parse_text(line.decode(), file=str(path), line=number, max_chars=MAX_LINE))
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         place = ".".join(map(str, first["loc"]))
-        found = strict_json.shown(first["input"])
-        raise RecordError(f"{first['msg']}, found {found}", file=str(path), line=number, field=place) from None
-    except ValueError as error:
-        raise RecordError(f"no JSON record: {error}", file=str(path), line=number) from None
+        problem = f"{first['msg'].lower()}, found {shown(first['input'])}"
+        raise RecordError(problem, file=str(path), line=number, field=place) from None
+    except UnicodeDecodeError as error:
+        raise RecordError(f"byte {error.start} is no UTF-8", file=str(path), line=number) from None
 
 
 def check_schema(version: int, kind: str, expected_kind: str, path: Path) -> None:
@@ -178,13 +181,14 @@ def check_schema(version: int, kind: str, expected_kind: str, path: Path) -> Non
         RecordError: it is one.
     """
     if kind != expected_kind:
-        raise RecordError(f"kind is {strict_json.shown(kind)}, expected {expected_kind!r}", file=str(path), line=1, field="kind")
+        problem = f"kind is {shown(kind)}, expected {expected_kind!r}"
+        raise RecordError(problem, file=str(path), line=1, field="kind")
     if version != SCHEMA_VERSION:
-        raise RecordError(
-            f"schema version {version}, this version of pivot-envs reads {SCHEMA_VERSION}: write the file again with "
-            "this version, or read it with the one that wrote it",
-            file=str(path), line=1, field="schema_version",
-        )  # fmt: skip
+        problem = (
+            f"schema version {version}, but this version of pivot-envs reads {SCHEMA_VERSION}: write the file again "
+            "with this version, or read it with the one that wrote it"
+        )
+        raise RecordError(problem, file=str(path), line=1, field="schema_version")
 
 
 class ProfilesFile:
@@ -211,7 +215,9 @@ class ProfilesFile:
     def __enter__(self) -> ProfilesFile:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._file.close()
 
     def append(self, row: TrajectoryRow) -> None:
@@ -223,7 +229,8 @@ class ProfilesFile:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise ConfigError(f"{self.path} is being written by another process; wait for it, or name another file") from error
+            problem = f"{self.path} is being written by another process; wait for it, or name another file"
+            raise ConfigError(problem) from error
         _cut_torn_end(self._file, self.path)
         if self._file.seek(0, os.SEEK_END) == 0:
             self._write({"schema_version": SCHEMA_VERSION, "kind": KIND, "provenance": self.provenance})
@@ -283,7 +290,7 @@ def _check_row(row: TrajectoryRow, seen: Mapping[str, TrajectoryRow], path: Path
 def _whole_lines(file: BinaryIO, path: Path) -> Iterator[bytes]:
     for line in file:
         if not line.endswith(b"\n"):
-            logger.warning("%s: the last line is torn (%d bytes) and left out; resume the run to redo it", path, len(line))
+            logger.warning("%s: the last line (%d bytes) is torn and left out; resume the run", path, len(line))
             return
         yield line
 
@@ -293,7 +300,8 @@ def _cut_torn_end(file: BinaryIO, path: Path) -> None:
     file.seek(0)
     beginning = file.read(len(_BEGINNING))
     if not _BEGINNING.startswith(beginning):
-        raise RecordError(f"this is no profiles file of schema {SCHEMA_VERSION}; name another one", file=str(path), line=1)
+        problem = f"this is no profiles file of schema {SCHEMA_VERSION}; name another one"
+        raise RecordError(problem, file=str(path), line=1)
     end = position = file.seek(0, os.SEEK_END)
     tail = b""
     while position > 0 and b"\n" not in tail:

@@ -6,11 +6,10 @@ Choosing among the turns is `sources.py`.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import logging
 import os
-import tempfile
+import threading
 from collections import Counter
 from collections.abc import Iterable
 from functools import lru_cache
@@ -26,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 CACHE_VARIABLE = "PIVOT_ENVS_CACHE"
 """Environment variable that moves the cache folder."""
+
+_generating = threading.Lock()
 
 
 class Recordings:
@@ -86,7 +87,8 @@ def own_recordings(domain: Domain, split: str) -> Recordings:
             f"domain {domain.name!r} comes without recorded demonstrations: pass trajectories=FILE, "
             f"for instance one written by `pivot-envs demonstrate --domain {domain.name}`"
         )
-    return _own(domain, split)
+    with _generating:
+        return _own(domain, split)
 
 
 def file_sha256(path: Path) -> str:
@@ -127,24 +129,10 @@ def _own(domain: Domain, split: str) -> Recordings:
     trajectories = tuple(cast(SelfDemonstrating, domain).default_trajectories(split))
     recordings = Recordings(domain, trajectories, name)
     try:
-        _write_whole(path, trajectories)
+        write_trajectories(path, trajectories)
     except OSError as error:
         logger.warning(
             "demonstrations of %s stay in memory: %s cannot be written (%s); set %s to a folder that can",
             domain.name, path.parent, error, CACHE_VARIABLE,
         )
     return recordings
-
-
-def _write_whole(path: Path, trajectories: Iterable[Trajectory]) -> None:
-    """Write under another name and rename, so that no process ever reads half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
-    os.close(handle)
-    try:
-        write_trajectories(Path(name), trajectories)
-        os.replace(name, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(name)
-        raise

@@ -24,9 +24,12 @@ Level = Literal["parse", "canonical", "execution", "rules", "judge"]
 Requestor = Literal["assistant", "user"]
 
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
+
+
 def canonical_json(value: Any) -> str:
     """Serialise with sorted keys and no spaces, the form that hashes and identity tests use."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
+    return _CANONICAL.encode(value)
 
 
 def content_hash(value: Any, length: int = 16) -> str:
@@ -43,7 +46,7 @@ class ToolCall:
     id: str = ""
     requestor: Requestor = "assistant"
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Identity of the call without its id."""
         return canonical_json([self.name, self.arguments, self.requestor])
@@ -62,7 +65,7 @@ class Action:
         """Neither a call nor a visible character of text."""
         return not self.calls and not self.text.strip()
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Identity for caching: calls if there are any (text beside calls is ignored), else the text."""
         return canonical_json([call.key for call in self.calls]) if self.calls else "text:" + self.text.strip()

@@ -12,7 +12,7 @@ import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ class ScorerCounts:
     """States asked for, second attempts included."""
     judged: int = 0
     """Distinct actions handed to the verifier, second attempts included."""
-    outcomes: Mapping[str, int] | None = None
+    outcomes: Mapping[str, int] = field(default_factory=dict)
     """Verdicts returned, by outcome."""
 
 

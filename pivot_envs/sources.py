@@ -226,8 +226,8 @@ class Source:
         if trajectory is None:
             near = suggest(trajectory_id[:200], self.recordings.by_id)
             raise UnknownPivot(
-                f"unknown pivot {_short(asked)}: {self.recordings.name} has no trajectory {_short(trajectory_id)} "
-                f"among its {len(self.recordings.by_id)}.{near}"
+                f"unknown pivot {_short(asked)}: no trajectory {_short(trajectory_id)} among the "
+                f"{len(self.recordings.by_id)} of {self.recordings.name}.{near}"
             )
         if not self._in_split(trajectory):
             raise UnknownPivot(

@@ -43,6 +43,7 @@ class SkippedLines:
         self.errors: list[RecordError] = []
 
     def __call__(self, error: RecordError) -> None:
+        """Keep the error of one record."""
         self.errors.append(error)
 
     def __len__(self) -> int:
@@ -107,7 +108,7 @@ def read_checked(
     """Yield a trajectory for each JSON line, converted by `convert(record, line number)`; ids must be unique."""
     if not path.is_file():
         raise ConfigError(f"{path} is no file; name an existing file of trajectories")
-    return _converted(path, convert, skip_invalid, on_error or _log_skipped)
+    return _converted(path, convert, skip_invalid, log_skipped if on_error is None else on_error)
 
 
 def _converted(
@@ -211,7 +212,8 @@ def replace_lines(path: Path, lines: Iterable[str]) -> int:
     count = 0
     try:
         with beside.open("w", encoding="utf-8", newline="\n") as file:
-            for count, line in enumerate(lines, 1):
+            for line in lines:
+                count += 1
                 file.write(line + "\n")
             file.flush()
             os.fsync(file.fileno())
@@ -228,7 +230,8 @@ def append_lines(path: Path, lines: Iterable[str]) -> int:
     count = 0
     with path.open("a+b") as file:
         _cut_torn_line(file, path)
-        for count, line in enumerate(lines, 1):
+        for line in lines:
+            count += 1
             file.write(line.encode("utf-8") + b"\n")
             file.flush()
             os.fsync(file.fileno())
@@ -249,7 +252,8 @@ def parse_text(text: str, *, file: str, line: int | None = None, max_chars: int 
         raise RecordError(f"no safe JSON: {problem}", file=file, line=line) from None
 
 
-def _log_skipped(error: RecordError) -> None:
+def log_skipped(error: RecordError) -> None:
+    """Log the error of a record that is left out."""
     logger.warning("left out: %s", error)
 
 

@@ -375,22 +375,53 @@ def test_a_megabyte_of_openings_ends(text: str, codec: str) -> None:
         assert error.reason  # noqa: PT017
 
 
-class TestTokenizerCodec:
-    """transformers' own parsing, with its parser and no model."""
+RESPONSE_TEMPLATE = {
+    "start_anchor": "<assistant>",
+    "defaults": {"role": "assistant"},
+    "fields": {
+        "content": {},
+        "thinking": {"open": "<think>", "close": "</think>"},
+        "tool_calls": {
+            "open": "<tool_call>",
+            "close": "</tool_call>",
+            "content": "json",
+            "repeats": True,
+            "transform": {"type": "function", "function": "{content}"},
+        },
+    },
+}
 
-    template = {
-        "fields": {
-            "content": {},
-            "tool_calls": {
-                "open": "<tool_call>",
-                "close": "</tool_call>",
-                "content": "json",
-                "repeats": True,
-                "transform": {"type": "function", "function": "{content}"},
-            },
-        }
-    }
 
-    def test_a_tokenizer_without_a_template_is_refused(self) -> None:
-        with pytest.raises(ConfigError, match="has no response_template"):
-            TokenizerCodec(object())
+@pytest.fixture(scope="module")
+def tokenizer() -> Any:
+    """A real tokenizer of three words; parsing needs no more."""
+    transformers = pytest.importorskip("transformers")
+    tokenizers = pytest.importorskip("tokenizers")
+    model = tokenizers.models.WordLevel({"a": 0, "b": 1, "<unk>": 2}, unk_token="<unk>")
+    made = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizers.Tokenizer(model), unk_token="<unk>")
+    if not hasattr(made, "response_template"):
+        pytest.skip(f"transformers {transformers.__version__} has no response templates")
+    return made
+
+
+def test_a_tokenizer_without_a_response_template_is_refused(tokenizer: Any) -> None:
+    tokenizer.response_template = None
+    with pytest.raises(ConfigError, match="has no response_template"):
+        TokenizerCodec(tokenizer)
+    with pytest.raises(ConfigError, match="has no response_template"):
+        TokenizerCodec(object())
+
+
+def test_the_parser_of_a_tokenizer_gives_actions_and_malformed_actions(tokenizer: Any) -> None:
+    tokenizer.response_template = RESPONSE_TEMPLATE
+    codec = TokenizerCodec(tokenizer, prompt="<assistant>")
+    text = "<think>hm</think>One moment." + call('{"zip": "1"}') + call("{}")
+    expected = Action("One moment.", (ToolCall("book", {"zip": "1"}), ToolCall("book", {})), "hm")
+    assert same(decode(text, codec), expected)
+    opened = TokenizerCodec(tokenizer, prompt="<assistant><think>")
+    assert same(decode(text.removeprefix("<think>"), opened), expected)
+    for broken in (call("{"), call("[1]"), call("[" * 100_000), "x" * 300_000, "<tool_call>5</tool_call>"):
+        with pytest.raises(MalformedAction):
+            decode(broken, codec)
+    with pytest.raises(ConfigError, match="only reads"):
+        encode(expected, codec)

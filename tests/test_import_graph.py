@@ -18,13 +18,24 @@ ROOT = Path(__file__).resolve().parent.parent
 
 LAYERS = (
     ("pivot_envs", "errors", "records"),
-    ("contracts", "strict_json", "schema", "chat", "actions", "spaces", "trajectories", "snapshots", "profiles"),
+    (
+        "contracts",
+        "strict_json",
+        "schema",
+        "chat",
+        "conversation",
+        "actions",
+        "spaces",
+        "trajectories",
+        "snapshots",
+        "profiles",
+    ),
     ("candidates", "policy", "endpoint", "sandboxes"),
     ("verifiers",),
     ("domains",),
     ("formats", "recordings", "sources", "bench", "rendering", "env", "vector"),
     ("scoring",),
-    ("profiling", "pivots", "audit"),
+    ("profiling", "pivots", "selection", "audit"),
     ("trainer",),
     ("adapters", "cli"),
 )

@@ -107,7 +107,9 @@ class RunFolder:
         changed = [key for key in self.identity if header["identity"].get(key) != self.identity[key]]
         if changed:
             told = ", ".join(f"{key} {header['identity'].get(key)} -> {self.identity[key]}" for key in changed)
-            raise FingerprintMismatch(f"cannot resume {folder}: changed since: {told}. Start a new run in another folder")
+            raise FingerprintMismatch(
+                f"cannot resume {folder}: changed since: {told}. Start a new run in another folder"
+            )
         policy.load_weights(folder / "policy")
         if policy.fingerprint != header["policy_fingerprint"]:
             raise FingerprintMismatch(f"{folder}: weights hash to {policy.fingerprint}, not to what was saved")

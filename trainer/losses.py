@@ -131,12 +131,13 @@ def grpo_loss(
             kl_GT = ratio_GT * kl_GT
         kl_sum = torch.where(mask_GT, kl_GT, 0.0).sum()
         total = total - beta * kl_sum
+    loss = -total / normaliser
     with torch.no_grad():
         over = (weight > 1 + clip_high) & (advantage > 0)
         under = (weight < 1 - clip_low) & (advantage < 0)
         live = weight[counted]
         return LossTerms(
-            loss=-total / normaliser,
+            loss=loss,
             kl_sum=float(kl_sum),
             clipped=int(((over | under) & counted).sum()),
             ratio_max=float(live.max()) if live.numel() else 1.0,

@@ -108,6 +108,10 @@ class TransformersPolicy:
         """Return the token ids of a prompt; see `render_prompt`."""
         return render_prompt(self.tokenizer, prompt)
 
+    def fits(self, prompt_ids: Sequence[int]) -> bool:
+        """Say whether a rendered prompt may be sampled from."""
+        return len(prompt_ids) <= min(self.max_prompt_tokens, self.context_length - 1)
+
     def sample(self, prompts: Sequence[Prompt], n: int, sampling: Sampling, seed: int) -> Iterator[list[Completion]]:
         """Draw n completions for each prompt, in order and lazily.
 
@@ -122,7 +126,7 @@ class TransformersPolicy:
                 logger.warning("%s", error)
                 yield [Completion("", finish_reason="error", error="render")] * n
                 continue
-            if len(ids) > min(self.max_prompt_tokens, self.context_length - 1):
+            if not self.fits(ids):
                 yield [Completion("", finish_reason="error", error=CONTEXT_FULL)] * n
                 continue
             yield self._sample_one(prompt.prompt_id, ids, n, sampling, seed)
@@ -218,13 +222,15 @@ def draw(logits_GV: Tensor, uniforms_G: Tensor, sampling: Sampling) -> tuple[Ten
         tokens_G = torch.searchsorted(cumulative_GV, points_G1, right=True)[:, 0].clamp(max=logits_GV.shape[-1] - 1)
     chosen_G = logprobs_GV.gather(-1, tokens_G[:, None])[:, 0]
     if not bool(torch.isfinite(chosen_G).all()):
-        raise PolicyError("the model's logits are not finite: its weights are damaged, or the learning rate is too high")
+        raise PolicyError(
+            "the model's logits are not finite: its weights are damaged, or the learning rate is too high"
+        )
     return tokens_G, chosen_G
 
 
 def _nucleus(logprobs_GV: Tensor, top_p: float) -> Tensor:
     """Keep the smallest set of most likely tokens with mass >= top_p, renormalised."""
-    ordered_GV, order_GV = logprobs_GV.sort(-1, descending=True, stable=True)
+    ordered_GV, order_GV = logprobs_GV.sort(dim=-1, descending=True, stable=True)
     before_GV = ordered_GV.exp().cumsum(-1) - ordered_GV.exp()
     cut_GV = ordered_GV.masked_fill(before_GV >= top_p, float("-inf"))
     return torch.log_softmax(torch.empty_like(cut_GV).scatter_(-1, order_GV, cut_GV), -1)
@@ -356,6 +362,9 @@ def load_policy(path_or_name: str | Path, device: str = "cpu", **settings: Any) 
     saved_settings = Path(source) / SETTINGS_FILE
     saved = json.loads(saved_settings.read_text(encoding="utf-8")) if saved_settings.is_file() else {}
     model = _from_pretrained(AutoModelForCausalLM, source, dtype=torch.float32)
+    for parameter in model.parameters():
+        # Weights mapped from a file lie unaligned, and kernels round otherwise than on those of the policy that saved it.
+        parameter.data = parameter.data.clone()
     tokenizer = _from_pretrained(AutoTokenizer, source)
     return TransformersPolicy(model, tokenizer, device=device, **{"name": source, **saved, **settings})
 
@@ -396,7 +405,7 @@ TINY_TEMPLATE = (
     "{%- for message in messages %}{{ '<|im_start|>' + message.role + '\n' + message.content }}"
     "{%- for call in message.tool_calls or [] %}"
     "{%- if message.content or not loop.first %}{{ '\n' }}{% endif %}"
-    "{{ '<tool_call>\n' }}{\"name\": {{ call.function.name | tojson }}, \"arguments\": "
+    '{{ \'<tool_call>\n\' }}{"name": {{ call.function.name | tojson }}, "arguments": '
     "{{ call.function.arguments | tojson }}}{{ '\n</tool_call>' }}{% endfor %}"
     "{{ '<|im_end|>\n' }}{% endfor %}"
     "{%- if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"

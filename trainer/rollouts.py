@@ -6,13 +6,21 @@ and leaves loss and baseline. Text goes to the verifier only; training uses the 
 
 from __future__ import annotations
 
+import logging
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean, pstdev
+from typing import Any, get_args
 
-from pivot_envs.contracts import Completion, Policy, Prompt
-from pivot_envs.errors import VerifierError
-from pivot_envs.records import Sampling, Verdict
+from pivot_envs.contracts import Completion, Prompt
+from pivot_envs.errors import ConfigError, PolicyError, VerifierError
+from pivot_envs.policy import CONTEXT_FULL
+from pivot_envs.records import Outcome5, Sampling, Verdict
+from pivot_envs.trainer.model import TransformersPolicy
+
+logger = logging.getLogger(__name__)
 
 Score = Callable[[Sequence[str], Sequence[str]], Sequence[Verdict]]
 """(pivot_ids, action texts) -> one verdict each, in order; `Scorer.score` is one."""
@@ -35,7 +43,7 @@ class RolloutGroup:
 
 
 def collect(
-    policy: Policy,
+    policy: TransformersPolicy,
     pivots: Mapping[str, Prompt],
     score: Score,
     group_size: int,
@@ -56,6 +64,50 @@ def collect(
         group_verdicts = [judged.get((p, g)) or _failed(completion) for g, completion in enumerate(group)]
         groups.append(_group(pivot_id, group, group_verdicts, mask_truncated))
     return groups
+
+
+def readable(policy: TransformersPolicy, pivots: Mapping[str, Prompt]) -> tuple[dict[str, Prompt], dict[str, int]]:
+    """Return the pivots whose prompt the policy can read, and how many were left out for which reason.
+
+    Raises:
+        ConfigError: none is left.
+    """
+    usable: dict[str, Prompt] = {}
+    excluded: Counter[str] = Counter()
+    for pivot_id, prompt in pivots.items():
+        try:
+            fits = policy.fits(policy.render(prompt))
+        except PolicyError as error:
+            logger.warning("pivot left out: %s", error)
+            excluded["render"] += 1
+            continue
+        if fits:
+            usable[pivot_id] = prompt
+        else:
+            excluded[CONTEXT_FULL] += 1
+    if not usable:
+        raise ConfigError(f"no pivot to train on: {len(pivots)} given, left out: {dict(excluded)}")
+    return usable, dict(excluded)
+
+
+def rollout_metrics(groups: Sequence[RolloutGroup]) -> dict[str, Any]:
+    """Return what a batch of rollouts came to, before any update."""
+    rewards = [reward for group in groups for reward in group.rewards if reward is not None]
+    outcomes = Counter(verdict.outcome for group in groups for verdict in group.verdicts)
+    valid = [[r for r in group.rewards if r is not None] for group in groups]
+    successes = [sum(r > 0 for r in group) for group in valid]
+    lengths = [len(ids) for group in groups for ids in group.completion_ids if ids]
+    return {
+        "reward/mean": fmean(rewards) if rewards else None,
+        "reward/std": pstdev(rewards) if rewards else None,
+        **{f"verdict/{outcome}": outcomes[outcome] for outcome in get_args(Outcome5)},
+        "truncated": sum(sum(group.truncated) for group in groups),
+        "rollouts": sum(len(group.verdicts) for group in groups),
+        "groups": len(groups),
+        "dead_groups": sum(len(group) < 2 or max(group) == min(group) for group in valid),
+        "lucky_groups": sum(1 <= k <= 2 and k < len(group) for k, group in zip(successes, valid, strict=True)),
+        "completion_tokens": fmean(lengths) if lengths else None,
+    }
 
 
 def _group(

@@ -36,7 +36,7 @@ class SFTConfig:
     micro_batch: int = 8
     """Examples run together."""
     lr: float = 3e-4
-    """Constant AdamW learning rate; from 1e-3 on the small model forgot other skills (figure in docs)."""
+    """AdamW learning rate, constant."""
     max_grad_norm: float = 1.0
     """Gradient norm is clipped here."""
     seed: int = 0
@@ -74,7 +74,9 @@ def train_sft(
     """Train the policy in place; with `out_dir`, write manifest.json, metrics.jsonl and the policy there."""
     pairs = _tokenised(policy, examples)
     if not pairs:
-        raise ConfigError(f"none of {len(examples)} examples fits {policy.name}: at most {policy.max_prompt_tokens} tokens")
+        raise ConfigError(
+            f"none of {len(examples)} examples fits {policy.name}: at most {policy.max_prompt_tokens} tokens"
+        )
     folder = None if out_dir is None else RunFolder(Path(out_dir), {})
     if folder:
         folder.create({"stage": "sft", "config": asdict(config), "policy": policy.name, "examples": len(pairs)})
@@ -90,7 +92,13 @@ def train_sft(
             raise PolicyError(f"step {step}: gradient norm is {float(norm)}; lower lr (now {config.lr})")
         optimizer.step()
         losses.append(loss)
-        row = {"step": step, "loss": loss, "grad_norm": float(norm), "tokens": tokens, "seconds": perf_counter() - started}
+        row = {
+            "step": step,
+            "loss": loss,
+            "grad_norm": float(norm),
+            "tokens": tokens,
+            "seconds": perf_counter() - started,
+        }
         if folder:
             folder.append_metrics(row)
         if on_step:
@@ -109,7 +117,7 @@ def _tokenised(policy: TransformersPolicy, examples: Sequence[SFTExample]) -> li
             logger.warning("example left out: %s", error)
             continue
         completion = policy.encode_completion(example.text)
-        if len(prompt_ids) <= policy.max_prompt_tokens and len(prompt_ids) + len(completion) <= policy.context_length:
+        if policy.fits(prompt_ids) and len(prompt_ids) + len(completion) <= policy.context_length:
             pairs.append((prompt_ids, completion))
     return pairs
 

@@ -78,7 +78,12 @@ class EffectVerifier:
 
         A failure of ours gives every action the outcome `failed` with reward None, never 0.
         """
-        demonstration = self.domain.demonstration(candidate)
+        return self.judge_group(candidate, self.domain.demonstration(candidate), state, actions)
+
+    def judge_group(
+        self, candidate: Candidate, demonstration: Action, state: State, actions: Sequence[Action]
+    ) -> list[Verdict]:
+        """Judge actions against a demonstration given apart: audits have labelled pairs instead of recordings."""
         with contextlib.ExitStack() as stack:
             try:
                 shown = self._run_demonstration(demonstration, state, stack)

@@ -65,13 +65,13 @@ CURRENCIES = {"$": "$", "usd": "$", "us$": "$", "dollar": "$", "dollars": "$", "
               "euros": "€", "£": "£", "gbp": "£", "quid": "£", "pounds": "£", "pound": "£"}
 
 OPERATIONS = _table({
-    "refund": rf"refund\w*|reimburs\w*|money back|(?:get|got|receive|have|pay|paid|give|gave|put|see)(?: you)? (?:{A}|it|them"
+    "refund": rf"refund\w*|reimburs\w*|money back|(?:get|got|receive|have|pay|paid|give|gave|put|see)(?: you)? (?:{A}"
               rf"|the (?:money|amount))(?: (?:dollars|usd))? (?:back|on (?:your|the))|return\w* (?:{A}(?:,? (?:and )?)?)+"
               rf"|cards? (?:\w+ ){{0,3}}credited|credited (?:back )?to (?:your|the) (?:\w+ )?(?:card|paypal)|{A} back",
     "cancel": r"cancel\w*|call(?:ed)? off|annul\w*",
     "return": r"return\w*|(?:send|sent|sending|ship|mail) (?:it|them|the \w+|that|this) back|(?:come|coming) back|inbound",
     "exchange": r"exchang\w*|swap\w*|replac(?:e|ed|ing|ement|ements)",
-    "modify": r"modif\w*|chang(?:e|ed|es|ing)|updat\w*|edit(?:ed|ing)?|corrected|can correct|could correct|set to|switched to"
+    "modify": r"modif\w*|chang(?:e|ed|es|ing)|updat\w*|edit(?:ed|ing)?|corrected|can correct|could correct|set to|switched to|set (?:the |your |a )?(?:\w+ ){1,3}to"
               r"|(?:make|made|apply) (?:this|the|that|these) (?:change|adjustment)s?",
     "reschedule": r"reschedul\w*|re schedul\w*|postpon\w*|move the (?:visit|appointment)",
     "book": r"book(?:ed|ing|ings)?|schedul\w*|reserved?|arranged?",
@@ -176,7 +176,6 @@ EXCLUSIVE: dict[str, dict[str, re.Pattern[str]]] = {
                        "apn": "apn", "data saver": "data saver(?: mode)?", "network mode": "network (?:mode|type)|preferred network",
                        "battery saver": "battery saver|power saving"}),
     "cable": _table({"fibre": "fib(?:er|re)(?: optic)? cable", "power": "power (?:cable|cord|supply)", "network cable": "(?:ethernet|network) cable"}),
-    "generation": _table({g: g for g in ("2g", "3g", "4g", "5g")}),
     "document": _table({"insurance": "insurance", "warranty": "warranty", "receipt": "receipts?", "invoice": "invoices?|bills?"}),
 }
 """Groups whose members shut each other out; a member the demonstration names must be named."""
@@ -205,6 +204,7 @@ OPPOSITES: tuple[tuple[str, re.Pattern[str], re.Pattern[str]], ...] = tuple(
         ("always", r"always|every time", r"never"),
         ("both", r"both|all of", r"neither|none of"),
         ("work", r"works?(?: again)?|working|back up|online", r"(?:does|do|did) not work|broken|down|offline"),
+        ("tense", r"will(?! not need)|going to|shortly", r"already(?! (?:in|on))"),
         ("novelty", r"new (?:plan|address|order|price|flight|card)", r"old (?:plan|address|order|price|flight|card)"),
     )
 )
@@ -249,7 +249,7 @@ IF_CLAUSE = re.compile(r"\bif (?!you (?:would like|want|wish|agree|confirm|need|
                        r"|anything|possible|yes|necessary|any\b|all\b|the \w+ (?:is|turns|goes|works|comes))")
 
 CONFIRM = re.compile(
-    r"\b(?:confirm|go(?:ing)? ahead|proceed|shall (?:i|we)|should (?:i|we)|may (?:i|we) (?!have|ask|know|get)|(?:is|are|does|would) (?:that|this|it|these|everything) "
+    r"\b(?:confirm(?!ed|ing|ation)|go(?:ing)? ahead|proceed|shall (?:i|we)|should (?:i|we)|may (?:i|we) (?!have|ask|know|get)|(?:is|are|does|would) (?:that|this|it|these|everything) "
     r"(?:all )?(?:correct|right|ok|okay|fine|alright|accurate|look\w*|sound\w*|work|be ok\w*|be all right|good)|(?:would|do) you (?:like|want) (?:me|us) to"
     r"|(?:would|do) you (?:like|want) (?:to|that|it|one|this|the)|do you agree|are you (?:ok|okay|happy|sure|fine)|is it (?:ok|okay|alright|fine)|"
     r"(?:reply|answer|respond|say|type|write)(?: with)?:? (?:\W?yes)|yes ?(?:/|or) ?no|can i (?:proceed|go|charge)|want me to|like me to|ok to|okay to|"
@@ -332,3 +332,5 @@ STOP = frozenset(
     "under up down out off again once only own same too very just both each any some such because since while until after before between through during via per s t d m re ll ve e g eg ie "
     "let lets us since due also well now still yet already along within across around upon toward towards onto back however therefore thus either neither whether".split()
 )
+HEDGE_FREE = re.compile(r"\b(?:may be|can be|could be|seems?|looks like|likely|should be|expect\w*)\b")
+"""Wording of a demonstration that is itself tentative."""

@@ -6,6 +6,7 @@ of paired lists and freshly minted ids make no difference, and nothing else is f
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections import Counter
@@ -15,8 +16,8 @@ from typing import Any
 from pivot_envs.domains.tau2.world import ToolSpec
 from pivot_envs.records import ToolCall, canonical_json, content_hash
 
-Leaf = tuple[str, str]
-"""(field name, canonical JSON of the value): one fact an observation shows."""
+Leaf = tuple[str, str | float]
+"""(field name, canonical value): one fact an observation shows. Booleans are spelled out, for True equals 1.0."""
 
 _DECIMALS = 6
 """Money and data volumes in these worlds have at most 2 decimals; float arithmetic noise is far below this."""
@@ -100,18 +101,18 @@ def changed_fields(before: Any, after: Any, masked: Collection[str] = ()) -> Any
     """
     if after is None:
         return None
-    after = canonical_value(after)
     if not isinstance(after, dict):
-        return after
-    before = canonical_value(before) if before is not None else None
-    if not isinstance(before, dict):
-        return {name: value for name, value in after.items() if name not in masked}
-    changed = {name: value for name, value in after.items() if name not in masked and before.get(name, _ABSENT) != value}
-    changed.update({name: None for name in before if name not in after and name not in masked})
+        return {} if before == after else canonical_value(after)
+    old = before if isinstance(before, dict) else {}
+    changed = {}
+    for name, value in after.items():
+        if name in masked or (name in old and old[name] == value and type(old[name]) is type(value)):
+            continue
+        new = canonical_value(value)
+        if name not in old or canonical_value(old[name]) != new:
+            changed[name] = new
+    changed.update({name: None for name in old if name not in after and name not in masked})
     return changed
-
-
-_ABSENT = object()
 
 
 def rename_fresh(changes: Mapping[str, Any], created: Iterable[str], mentioned: Collection[str]) -> dict[str, Any]:
@@ -170,20 +171,27 @@ def parse_observation(text: str) -> Any:
     return text
 
 
+@functools.lru_cache(maxsize=1024)
 def facts_of(text: str) -> Counter[Leaf]:
-    """Return the bag of facts an observation shows. Empty containers, null and empty text show nothing."""
+    """Return the bag of facts an observation shows; treat it as frozen. Empty containers, null and empty text show
+    nothing."""
     return Counter(_leaves("", parse_observation(text)))
 
 
 def _leaves(name: str, value: Any) -> Iterator[Leaf]:
-    if isinstance(value, dict):
+    if isinstance(value, str):
+        if value:
+            yield name, " ".join(value.split())
+    elif isinstance(value, dict):
         for key, item in value.items():
             yield from _leaves(str(key), item)
     elif isinstance(value, list):
         for item in value:
             yield from _leaves(name, item)
-    elif value is not None and value != "":
-        yield name, canonical_json(canonical_value(value))
+    elif isinstance(value, bool):
+        yield name, f"bool:{value}"
+    elif value is not None:
+        yield name, _number(value)
 
 
 def digest_of(changes: Mapping[str, Any]) -> str:

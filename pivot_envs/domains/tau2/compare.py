@@ -13,10 +13,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pivot_envs.contracts import Side
-from pivot_envs.domains.tau2.canonical import Leaf, call_key, canonical_value, facts_of
+from pivot_envs.domains.tau2.canonical import call_key, canonical_value, facts_of
 from pivot_envs.domains.tau2.state import spec_of
 from pivot_envs.domains.tau2.world import Limits, World
-from pivot_envs.records import Candidate, Difference, Level, Observation, ToolCall, canonical_json
+from pivot_envs.records import Candidate, Difference, Level, Observation, ToolCall
 from pivot_envs.verifiers.messages import judge_message
 
 _EVIDENCE_PATHS = 5
@@ -26,7 +26,7 @@ _EVIDENCE_FACTS = 8
 def compare_calls(world: World, limits: Limits, demonstrated: Side, other: Side) -> Difference:
     """Compare two batches of calls executed from the same state."""
     shown, tried = demonstrated.action.calls, other.action.calls
-    if _keys(world, shown) == _keys(world, tried):
+    if len(shown) == len(tried) and _keys(world, shown) == _keys(world, tried):
         return Difference(True, "canonical", "same_calls")
     return (
         _forbidden(world, shown, tried)
@@ -120,39 +120,45 @@ def _state(demonstrated: Side, other: Side) -> Difference | None:
 def _readings(world: World, demonstrated: Side, other: Side) -> Difference | None:
     """Rule 6: what the demonstrated reads showed is shown, of the same subject."""
     everything = not demonstrated.effect.delta
-    seen: Counter[Leaf] = Counter()
-    for observation in other.effect.observations:
-        seen |= facts_of(observation.text)
-    tried = {_subject_key(world, call) for call in other.action.calls}
     for call, observation in zip(demonstrated.action.calls, demonstrated.effect.observations, strict=True):
         spec = spec_of(world, call)
         if spec is None or spec.terminal or not (everything or spec.kind == "read"):
             continue
-        facts = facts_of(observation.text)
-        missing = facts - seen
+        missing = _missing(observation.text, other.effect.observations)
         if missing:
-            return _different("execution", "facts_missing", tool=call.name, missing=[list(f) for f in missing][:_EVIDENCE_FACTS])
-        if spec.kind == "read" and not _names_subject(world, call, facts) and _subject_key(world, call) not in tried:
+            return _different("execution", "facts_missing", tool=call.name, missing=missing[:_EVIDENCE_FACTS])
+        if spec.kind != "read" or _names_subject(world, call, observation):
+            continue
+        if _subject_key(world, call) not in {_subject_key(world, other_call) for other_call in other.action.calls}:
             return _different("execution", "other_subject", tool=call.name, arguments=dict(call.arguments))
     return None
 
 
-def _names_subject(world: World, call: ToolCall, facts: Counter[Leaf]) -> bool:
+def _missing(shown: str, observations: Sequence[Observation]) -> list[list[Any]]:
+    """Return the facts of one observation that no single other observation shows often enough."""
+    if any(o.text == shown for o in observations):
+        return []
+    bags = [facts_of(o.text) for o in observations]
+    return [list(f) for f, count in facts_of(shown).items() if all(bag[f] < count for bag in bags)]
+
+
+def _names_subject(world: World, call: ToolCall, observation: Observation) -> bool:
     """Whether an observation says what it is about. If not, equal text may speak of another thing: `available`."""
-    values = {value.strip('"').casefold() for _, value in facts}
-    arguments = {canonical_json(canonical_value(v)).strip('"').casefold() for v in call.arguments.values()}
+    values = {str(value).casefold() for _, value in facts_of(observation.text)}
+    arguments = {str(canonical_value(value)).casefold() for value in call.arguments.values()}
     if values & arguments:
         return True
-    return any(world.is_record_id(value.strip('"')) for _, value in facts)
+    return any(isinstance(value, str) and world.is_record_id(value) for _, value in facts_of(observation.text))
 
 
 def _subject_key(world: World, call: ToolCall) -> str:
     return call_key(call, spec_of(world, call)).casefold()
 
 
-def compare_texts(world: World, candidate: Candidate, demonstrated: Side, other: Side, policy: str) -> Difference:
+def compare_texts(policy: str, candidate: Candidate, demonstrated: Side, other: Side) -> Difference:
     """Compare two messages: by what the scripted customer makes of them where there is one, and by the rules."""
-    if world.has_customer:
+    reacted = "reaction" in demonstrated.effect.details
+    if reacted:
         difference = _reactions(demonstrated, other)
         if difference is not None:
             return difference
@@ -163,16 +169,18 @@ def compare_texts(world: World, candidate: Candidate, demonstrated: Side, other:
         last_user=last_user_text(candidate),
         policy=policy,
     )
-    if decision.equal is None and world.has_customer:
+    if decision.equal is None and reacted:
         return Difference(True, "execution", "same_reaction", {"reaction": demonstrated.effect.details["reaction"]})
     return Difference(decision.equal, "rules", decision.reason, decision.evidence)
 
 
 def _reactions(demonstrated: Side, other: Side) -> Difference | None:
     ours, theirs = demonstrated.effect.details, other.effect.details
-    for name in ("reaction", "calls"):
-        if ours.get(name) != theirs.get(name):
-            return _different("execution", f"{name}_differ", expected=ours.get(name), got=theirs.get(name))
+    if ours["reaction"] != theirs.get("reaction"):
+        return _different("execution", "reaction_differs", expected=ours["reaction"], got=theirs.get("reaction"))
+    steps, others = ([[c["name"], c["arguments"]] for c in side["calls"]] for side in (ours, theirs))
+    if steps != others:
+        return _different("execution", "device_steps_differ", expected=steps, got=others)
     return _state(demonstrated, other)
 
 

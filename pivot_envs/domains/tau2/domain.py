@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from pivot_envs.actions import from_message
-from pivot_envs.contracts import ReplayReport, Side, State, TurnReport
+from pivot_envs.contracts import Case, ReplayReport, Side, State, TurnReport
+from pivot_envs.domains.tau2.battery import BatteryStates, read_case
 from pivot_envs.domains.tau2.canonical import strings_of
 from pivot_envs.domains.tau2.compare import compare_calls, compare_texts
 from pivot_envs.domains.tau2.replay import Replay, turn_report
@@ -60,6 +61,7 @@ class Tau2Domain:
         self.fingerprint: Mapping[str, Any] = world.fingerprint
         self.limits = limits or Limits()
         self.allow_drift = allow_drift
+        self._battery = BatteryStates(world)
         self.snapshots: SnapshotCache[Tau2State] = SnapshotCache(snapshot_cache_mb)
 
     def tasks(self, split: str) -> Sequence[Task]:
@@ -160,7 +162,12 @@ class Tau2Domain:
         """Compare two actions by the rules of `compare.py`."""
         if demonstrated.action.calls:
             return compare_calls(self.world, self.limits, demonstrated, other)
-        return compare_texts(self.world, candidate, demonstrated, other, self.world.policy)
+        policy = candidate.trajectory.meta.get("policy")
+        return compare_texts(policy if isinstance(policy, str) else self.world.policy, candidate, demonstrated, other)
+
+    def case(self, row: Mapping[str, Any]) -> Case:
+        """Bring a battery row to life; see `battery.py`."""
+        return read_case(self.world, self._battery, row)
 
     def demonstrate(self, task: Task, seed: int) -> Trajectory:
         """Record a scripted demonstration."""

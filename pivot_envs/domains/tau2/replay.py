@@ -60,7 +60,7 @@ class Replay:
                 turn += 1
             if role in ("assistant", "user"):
                 self._run(index, message, results)
-            self.state.history += (message,)
+            self.state.append(message)
 
     def _run(self, index: int, message: Message, results: Mapping[tuple[int, int], str]) -> None:
         self.last_observed = []

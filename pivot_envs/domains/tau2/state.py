@@ -22,23 +22,37 @@ class Tau2State:
         self.world = world
         self.task = task
         self.session = session
-        self.history = history
+        self._history = history
+        self._unwritten: tuple[tuple[Action, Effect], ...] = ()
+
+    @property
+    def history(self) -> tuple[Message, ...]:
+        """The conversation so far in OpenAI form, the customer's calls included."""
+        if self._unwritten:
+            written, self._unwritten = self._unwritten, ()
+            self._history += tuple(m for action, effect in written for m in _messages(action, effect))
+        return self._history
+
+    def append(self, message: Message) -> None:
+        """Take over a recorded message whose calls have been run already."""
+        self._history = (*self.history, message)
 
     def execute(self, action: Action) -> Effect:
         """Run the calls in order, or the customer's reaction to the text. Tools that refuse fail, nothing raises."""
         self.session.mark()
         if action.calls:
-            return self._execute_calls(action)
-        if self.world.has_customer:
-            return self._execute_text(action.text)
-        self.history += ({"role": "assistant", "content": action.text},)
-        return Effect()
+            effect = self._execute_calls(action.calls)
+        elif self.world.has_customer:
+            effect = self._execute_text(action.text)
+        else:
+            effect = Effect()
+        self._unwritten += ((action, effect),)
+        return effect
 
-    def _execute_calls(self, action: Action) -> Effect:
-        observations = tuple(self._call(call) for call in action.calls)
-        self.history += (to_message(action), *_results(action.calls, observations))
+    def _execute_calls(self, calls: tuple[ToolCall, ...]) -> Effect:
+        observations = tuple(self._call(call) for call in calls)
         ended = "failed" if any(o.failed for o in observations) else "ok"
-        return Effect(observations, self._delta(action.calls), ended)
+        return Effect(observations, self._delta(calls), ended)
 
     def _call(self, call: ToolCall) -> Observation:
         spec = spec_of(self.world, call)
@@ -50,13 +64,8 @@ class Tau2State:
         details = {
             "reaction": reaction.kind,
             "reply": reaction.reply,
-            "calls": [[call.name, dict(call.arguments)] for call in reaction.calls],
+            "calls": [{"id": call.id, "name": call.name, "arguments": dict(call.arguments)} for call in reaction.calls],
         }
-        self.history += ({"role": "assistant", "content": text},)
-        if reaction.calls:
-            asked = {**to_message(Action(calls=reaction.calls)), "role": "user"}
-            self.history += (asked, *_results(reaction.calls, reaction.observations))
-        self.history += ({"role": "user", "content": reaction.reply},)
         return Effect(reaction.observations, self._delta(reaction.calls), "ok", details)
 
     def _delta(self, calls: tuple[ToolCall, ...]) -> Mapping[str, Any]:
@@ -70,7 +79,9 @@ class Tau2State:
 
     def fork(self) -> Tau2State:
         """Return an independent state; costs microseconds on overlay worlds."""
-        return Tau2State(self.world, self.task, self.session.fork(), self.history)
+        twin = Tau2State(self.world, self.task, self.session.fork(), self._history)
+        twin._unwritten = self._unwritten
+        return twin
 
     def digest(self) -> str:
         """Return the hash of everything that differs from the world's frozen base, fresh ids renamed."""
@@ -84,9 +95,23 @@ class Tau2State:
         """Nothing is held."""
 
 
-def _results(calls: Sequence[ToolCall], observations: Sequence[Observation]) -> tuple[Message, ...]:
+def _messages(action: Action, effect: Effect) -> list[Message]:
+    """Write what happened: the agent's message, the results of its calls, and the customer's device calls and reply."""
+    if action.calls:
+        return [to_message(action), *_results(action.calls, effect.observations)]
+    messages: list[Message] = [{"role": "assistant", "content": action.text}]
+    if "reaction" in effect.details:
+        calls = tuple(ToolCall(c["name"], c["arguments"], c["id"], "user") for c in effect.details["calls"])
+        if calls:
+            messages.append({**to_message(Action(calls=calls)), "role": "user"})
+            messages.extend(_results(calls, effect.observations))
+        messages.append({"role": "user", "content": effect.details["reply"]})
+    return messages
+
+
+def _results(calls: Sequence[ToolCall], observations: Sequence[Observation]) -> list[Message]:
     pairs = zip(calls, observations, strict=True)
-    return tuple({"role": "tool", "tool_call_id": call.id, "content": shown.text} for call, shown in pairs)
+    return [{"role": "tool", "tool_call_id": call.id, "content": shown.text} for call, shown in pairs]
 
 
 def spec_of(world: World, call: ToolCall) -> ToolSpec | None:

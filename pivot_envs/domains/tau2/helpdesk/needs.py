@@ -112,6 +112,7 @@ def plan_need(tables: Tables, draw: Draw, intent: str, mode: str, customer: str,
     key = "outage_credit_over" if mode.startswith("over") else intent
     values = {k: v for k, v in plan.need.items() if isinstance(v, (str, int))}
     plan.need["texts"] = [text.format(**values) for text in TEXTS[key]]
+    plan.need.update(assertions=plan.assertions, facts=plan.facts)
     return plan
 
 

@@ -20,7 +20,7 @@ MODES = {
     "outage_credit": ("normal", "over", "normal", "over_human", "none_human"),
     "router_check": ("match", "mismatch", "match", "match", "mismatch"),
 }
-"""Variants of the single-need tasks, in turn; other intents have one. In pairs the first variant stands."""
+"""Variants of a task's last need, in turn; other intents have one. A need with another after it has the first."""
 PAIRS = (
     ("loose_cable", "outage_credit"), ("loose_cable", "invoice_query"), ("hung_router", "change_plan"),
     ("hung_router", "cancel_visit"), ("wifi_off", "invoice_query"), ("wifi_off", "outage_credit"),
@@ -40,7 +40,7 @@ def all_tasks(seed: int = 0) -> tuple[Task, ...]:
     tables = build(seed)
     customers = list(tables["customers"])
     train = [((intent,), k) for k in range(5) for intent in INTENTS] + [(pair, k) for k in range(3) for pair in PAIRS]
-    test = [((intent,), k) for k in range(2) for intent in INTENTS]
+    test = [((intent,), k) for k in (2, 4) for intent in INTENTS]
     test += [(pair, k) for k in range(3) for pair in UNSEEN_PAIRS] + [(pair, 0) for pair in PAIRS[::3]]
     return (
         *_draw_tasks(tables, seed, "train", customers[:TRAIN_CUSTOMERS], train),
@@ -76,9 +76,10 @@ def _task_data(
     record = tables["customers"][customer]
     line = draw.pick(record["lines"])
     plans: list[Plan] = []
-    for intent in intents:
+    for i, intent in enumerate(intents):
         modes = MODES.get(intent, ("normal",))
-        plan = plan_need(tables, draw, intent, modes[k % len(modes)] if len(intents) == 1 else modes[0], customer, line)
+        mode = modes[k % len(modes)] if i == len(intents) - 1 else modes[0]
+        plan = plan_need(tables, draw, intent, mode, customer, line)
         if plan is None:
             return None
         plans.append(plan)
@@ -87,7 +88,7 @@ def _task_data(
     find += [["assistant", "get_account", {"customer_id": customer}], ["assistant", "get_line", {"line_id": line}]]
     return {
         "customer": customer, "line": line, "identity": identity, "lines": len(record["lines"]),
-        **{key: record[key] for key in ("name", "phone", "email", "area")},
+        **{key: record[key] for key in ("name", "phone", "email", "street", "area")},
         "needs": [plan.need for plan in plans],
         "setup": [row for plan in plans for row in plan.setup],
         "reference": find + [row for plan in plans for row in plan.reference],

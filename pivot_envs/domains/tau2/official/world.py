@@ -177,7 +177,6 @@ def _toolset(specs: Mapping[str, Sequence[ToolSpec]]) -> Toolset:
     return Toolset(
         writes=frozenset((spec.requestor, spec.name) for spec in every if spec.kind == "write"),
         arithmetic=frozenset((spec.requestor, spec.name) for spec in every if spec.name == _ARITHMETIC),
-        message_type=importlib.import_module("tau2.data_model.message").ToolCall,
     )
 
 

@@ -1,0 +1,331 @@
+"""Profiles -> pivots: Eq. 5 (reward variance > 0 and mean < lambda_diff), with a reason for every rejection.
+
+Also the random control of equal size, and `pivots.jsonl`: a header line that binds the rows to their trajectories and
+to how they were chosen, then one row per pivot. Making profiles is `profiling.py`; the report is `selection.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from pivot_envs.candidates import parse_candidate_id
+from pivot_envs.errors import ConfigError, RecordError
+from pivot_envs.profiles import ProfileRow, Row, check_provenance, check_schema, parse_line
+from pivot_envs.records import SCHEMA_VERSION, Pivot, Profile, content_hash
+from pivot_envs.trajectories import replace_lines
+
+KIND = "pivots"
+
+REJECTIONS = {
+    "all_equal_zero": "no rollout was rewarded: variance 0",
+    "all_equal_one": "every rollout had the full reward: variance 0",
+    "all_equal": "every rollout had the same graded reward: variance 0",
+    "mean_too_high": "mean reward is not below lambda_diff",
+    "too_few_successes": "fewer accepted rollouts than min_successes",
+    "incomplete_profile": "not K rollouts: a repetition is missing",
+    "stopped_early": "the profile has bounds, not a mean",
+    "failed_rollouts": "more than max_invalid_share of the rollouts have no reward, mostly because we failed",
+    "abstained_rollouts": "more than max_invalid_share of the rollouts have no reward, mostly abstentions",
+    "tool_share": "over max_share_per_tool of the kept",
+    "not_drawn": "not drawn by the random selector",
+}
+"""Reason -> what it means. An excluded candidate keeps the reason it was excluded for, such as `context_full`."""
+
+
+@dataclass(frozen=True)
+class SelectorConfig:
+    """Which candidates are kept. Every field stands in the header of `pivots.jsonl`."""
+
+    selector: Literal["eq5", "random"] = "eq5"
+    """`random` draws from all complete profiles as many as Eq. 5 with the same fields keeps: the control."""
+    lambda_diff: float = 0.6
+    """Keep where the mean is strictly below. The paper does not print its value; 0.6 is said of its tau2 data."""
+    keep_all_zero: bool = False
+    """Also keep candidates no rollout solved, whatever min_successes: not Eq. 5, but what was reported for tau2."""
+    min_successes: int = 1
+    """Fewest accepted rollouts. 2 removes most states that only the verifier's false accepts made mixed."""
+    max_invalid_share: float = 0.5
+    """Largest share of rollouts without a reward (failed or abstained) that a profile may have."""
+    max_share_per_tool: float | None = None
+    """Largest share of the kept that one tool may have, by the tool its rollouts call."""
+    seed: int = 0
+    """Of the random selector, and of what max_share_per_tool drops."""
+    verifier_fpr: float = 0.0
+    """False positive rate stated for the verifier; changes the report and nothing else."""
+
+    def __post_init__(self) -> None:
+        if self.selector not in ("eq5", "random"):
+            raise ConfigError(f"selector is {self.selector!r}; it is one of eq5, random")
+        for name in ("lambda_diff", "max_invalid_share", "verifier_fpr"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} is {getattr(self, name)!r}; expected a number between 0 and 1")
+        if self.max_share_per_tool is not None and not 0 < self.max_share_per_tool <= 1:
+            raise ConfigError(f"max_share_per_tool is {self.max_share_per_tool!r}; expected a share above 0, at most 1")
+        if self.min_successes < 0:
+            raise ConfigError(f"min_successes is {self.min_successes}; expected at least 0")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a selector kept, and why not the rest."""
+
+    config: SelectorConfig
+    kept: tuple[Pivot, ...]
+    """In the order of trajectory and turn."""
+    rejected: Mapping[str, str]
+    """Candidate id -> reason, a key of `REJECTIONS` or what it was excluded for."""
+    profiles: Mapping[str, Profile] = field(repr=False)
+    """Everything the selector saw."""
+
+    @property
+    def rejected_by_reason(self) -> dict[str, list[str]]:
+        """Reason -> candidate ids, most frequent reason first."""
+        reasons = Counter(self.rejected.values())
+        return {reason: [i for i, r in self.rejected.items() if r == reason] for reason, _ in reasons.most_common()}
+
+
+@dataclass(frozen=True)
+class PivotHeader:
+    """The first line of `pivots.jsonl`."""
+
+    trajectories: str
+    """Name of the trajectory file that stands beside this one."""
+    trajectories_sha256: str
+    domain: str
+    domain_fingerprint: Mapping[str, Any]
+    selector: Mapping[str, Any]
+    """The fields of `SelectorConfig`."""
+    profile: Mapping[str, Any] | None = None
+    """Provenance of the profiles; None for pivots that were chosen without."""
+    schema_version: int = SCHEMA_VERSION
+
+
+def select(
+    profiles: Mapping[str, Profile] | Iterable[tuple[str, Profile]],
+    config: SelectorConfig | None = None,
+    *,
+    excluded: Mapping[str, str] | None = None,
+    expected: Mapping[str, Any] | None = None,
+) -> Selection:
+    """Choose pivots.
+
+    Args:
+        profiles: Candidate id -> profile.
+        config: The selector.
+        excluded: Candidate id -> why it has no profile; counted as rejected for that reason.
+        expected: Fields of provenance the profiles must have, such as the `policy_fingerprint` about to be trained.
+
+    Raises:
+        FingerprintMismatch: profiles that were made under different conditions, or other than `expected`.
+        ConfigError: a candidate stands there twice, or max_share_per_tool cannot be met.
+    """
+    config = config or SelectorConfig()
+    seen = _unique(profiles)
+    _check_alike(seen, expected)
+    reasons = {candidate_id: rejection(profile, config) for candidate_id, profile in seen.items()}
+    kept = [candidate_id for candidate_id, reason in reasons.items() if not reason]
+    if config.max_share_per_tool is not None:
+        within = set(_capped(kept, seen, config.max_share_per_tool, config.seed))
+        reasons |= {candidate_id: "tool_share" for candidate_id in kept if candidate_id not in within}
+        kept = list(within)
+    if config.selector == "random":
+        reasons = _draw(seen, config, len(kept))
+    chosen = sorted((i for i, reason in reasons.items() if not reason), key=parse_candidate_id)
+    pivots = tuple(Pivot(i, *parse_candidate_id(i)[1:], profile=seen[i]) for i in chosen)
+    rejected = {i: reason for i, reason in reasons.items() if reason} | dict(excluded or {})
+    return Selection(config, pivots, rejected, seen)
+
+
+def rejection(profile: Profile, config: SelectorConfig) -> str:
+    """Return why a profile is no pivot by Eq. 5, or an empty string."""
+    if reason := _unusable(profile, config):
+        return reason
+    mean, variance = profile.mean, profile.variance
+    assert mean is not None and variance is not None
+    if variance == 0:
+        if mean == 0:
+            return "" if config.keep_all_zero else "all_equal_zero"
+        return "all_equal_one" if mean == 1 else "all_equal"
+    if mean >= config.lambda_diff:
+        return "mean_too_high"
+    return "too_few_successes" if profile.outcomes.count("accepted") < config.min_successes else ""
+
+
+def main_tool(profile: Profile) -> str:
+    """Return the tool a candidate is about: the commonest first tool of its accepted rollouts, else of all.
+
+    Empty for a message to a person.
+    """
+    accepted = [t for t, outcome in zip(profile.tools, profile.outcomes, strict=False) if outcome == "accepted"]
+    counted = Counter(accepted or profile.tools)
+    return min(counted, key=lambda tool: (-counted[tool], tool)) if counted else ""
+
+
+def write_pivots(path: str | Path, header: PivotHeader, pivots: Sequence[Pivot]) -> None:
+    """Write a pivot file whole or not at all.
+
+    Raises:
+        FingerprintMismatch: a pivot's profile is of another provenance than the header says.
+        RecordError: what could not be read back.
+    """
+    path = Path(path)
+    head = asdict(header)
+    lines = [{"schema_version": head.pop("schema_version"), "kind": KIND, **head}]
+    for pivot in pivots:
+        if pivot.profile is not None:
+            check_provenance(pivot.profile.provenance, header.profile or {}, f"{path}, pivot {pivot.pivot_id}")
+        row = None if pivot.profile is None else ProfileRow.of(pivot.profile).model_dump(exclude_defaults=True)
+        lines.append(
+            {"pivot_id": pivot.pivot_id, "trajectory_id": pivot.trajectory_id, "turn": pivot.turn, "profile": row}
+        )
+    try:
+        written = [json.dumps(line) for line in lines]
+    except (TypeError, ValueError) as error:
+        raise RecordError(f"cannot be written as JSON: {error}", file=str(path)) from None
+    _read_lines(path, (line.encode() for line in written))
+    replace_lines(path, written)
+
+
+def read_pivots(path: str | Path) -> tuple[PivotHeader, list[Pivot]]:
+    """Read a pivot file.
+
+    Raises:
+        RecordError: a line is broken, with file, line and field; another kind of file, or another schema.
+        ConfigError: there is no such file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ConfigError(f"there is no pivot file {str(path)!r}; `pivot-envs select` writes one")
+    with path.open("rb") as file:
+        return _read_lines(path, file)
+
+
+class _HeaderRow(Row):
+    schema_version: int
+    kind: str
+    trajectories: Annotated[str, Field(min_length=1, pattern=r"^[^/\\\x00]+$")]
+    trajectories_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    domain: Annotated[str, Field(min_length=1)]
+    domain_fingerprint: dict[str, Any]
+    selector: dict[str, Any]
+    profile: dict[str, Any] | None = None
+
+
+class _AnyHeader(Row):
+    """What tells kind and schema, before the rest is held against this schema."""
+
+    model_config = Row.model_config | {"extra": "ignore"}
+    schema_version: int
+    kind: str
+
+
+class _PivotRow(Row):
+    pivot_id: str
+    trajectory_id: str
+    turn: Annotated[int, Field(ge=0)]
+    profile: ProfileRow | None = None
+
+
+def _read_lines(path: Path, lines: Iterable[bytes]) -> tuple[PivotHeader, list[Pivot]]:
+    numbered = enumerate(lines, start=1)
+    number, first = next(numbered, (1, b""))
+    kind = parse_line(_AnyHeader, first, path, number)
+    check_schema(kind.schema_version, kind.kind, KIND, path)
+    row = parse_line(_HeaderRow, first, path, number)
+    header = PivotHeader(**row.model_dump(exclude={"kind"}))
+    pivots: dict[str, Pivot] = {}
+    for number, line in numbered:
+        if not line.strip():
+            continue
+        pivot = _pivot(parse_line(_PivotRow, line, path, number), header, path, number)
+        if pivot.pivot_id in pivots:
+            problem = f"pivot {pivot.pivot_id!r} stands there twice"
+            raise RecordError(problem, file=str(path), line=number, field="pivot_id")
+        pivots[pivot.pivot_id] = pivot
+    return header, list(pivots.values())
+
+
+def _pivot(row: _PivotRow, header: PivotHeader, path: Path, number: int) -> Pivot:
+    expected = f"{header.domain}/{row.trajectory_id}/{row.turn}"
+    if row.pivot_id != expected:
+        problem = f"{row.pivot_id[:200]!r} does not fit domain, trajectory_id and turn; expected {expected[:200]!r}"
+        raise RecordError(problem, file=str(path), line=number, field="pivot_id")
+    if row.profile is None:
+        return Pivot(row.pivot_id, row.trajectory_id, row.turn)
+    if header.profile is None:
+        problem = "a profile, but the header has no provenance for it"
+        raise RecordError(problem, file=str(path), line=number, field="profile")
+    try:
+        return Pivot(row.pivot_id, row.trajectory_id, row.turn, row.profile.record(header.profile))
+    except ValueError as error:
+        raise RecordError(str(error), file=str(path), line=number, field="profile") from None
+
+
+def _unique(profiles: Mapping[str, Profile] | Iterable[tuple[str, Profile]]) -> dict[str, Profile]:
+    if isinstance(profiles, Mapping):
+        return dict(profiles)
+    seen: dict[str, Profile] = {}
+    for candidate_id, profile in profiles:
+        if candidate_id in seen:
+            raise ConfigError(f"candidate {candidate_id!r} has two profiles; pass one of each")
+        seen[candidate_id] = profile
+    return seen
+
+
+def _check_alike(profiles: Mapping[str, Profile], expected: Mapping[str, Any] | None) -> None:
+    """Refuse profiles that differ in provenance: their means do not compare."""
+    first: Mapping[str, Any] | None = None
+    for candidate_id, profile in profiles.items():
+        if first is None:
+            first = profile.provenance
+            named = {name: first[name] for name in expected or {} if name in first}
+            check_provenance(named, expected or {}, f"profile of {candidate_id}")
+        elif profile.provenance is not first:
+            check_provenance(profile.provenance, first, f"profile of {candidate_id}")
+
+
+def _unusable(profile: Profile, config: SelectorConfig) -> str:
+    """Return why a profile says nothing of its candidate, or an empty string."""
+    if profile.stopped_early:
+        return "stopped_early"
+    k = profile.provenance.get("k", len(profile.rewards))
+    if not profile.rewards or len(profile.rewards) != k:
+        return "incomplete_profile"
+    invalid = profile.rewards.count(None)
+    if invalid > config.max_invalid_share * len(profile.rewards) or invalid == len(profile.rewards):
+        return "failed_rollouts" if 2 * profile.outcomes.count("failed") >= invalid else "abstained_rollouts"
+    return ""
+
+
+def _draw(profiles: Mapping[str, Profile], config: SelectorConfig, size: int) -> dict[str, str]:
+    """Return the reason of each candidate under the random selector, empty where it is drawn."""
+    reasons = {candidate_id: _unusable(profile, config) for candidate_id, profile in profiles.items()}
+    usable = sorted(candidate_id for candidate_id, reason in reasons.items() if not reason)
+    drawn = set(random.Random(config.seed).sample(usable, size))
+    return {i: reason or ("" if i in drawn else "not_drawn") for i, reason in reasons.items()}
+
+
+def _capped(kept: Sequence[str], profiles: Mapping[str, Profile], share: float, seed: int) -> list[str]:
+    """Return the largest subset in which no tool has more than `share`; what goes is drawn by a hash of the id."""
+    by_tool: dict[str, list[str]] = {}
+    for candidate_id in sorted(kept, key=lambda i: content_hash([seed, i])):
+        by_tool.setdefault(main_tool(profiles[candidate_id]), []).append(candidate_id)
+    for total in range(len(kept), 0, -1):
+        cap = int(share * total + 1e-9)
+        left = [candidate_id for ids in by_tool.values() for candidate_id in ids[:cap]]
+        if len(left) >= total:
+            return left
+    if not kept:
+        return []
+    raise ConfigError(
+        f"max_share_per_tool {share} cannot be met by {len(by_tool)} tools among {len(kept)} kept candidates; "
+        f"it must be at least {1 / len(by_tool):.3g}"
+    )

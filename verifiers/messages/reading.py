@@ -1,0 +1,296 @@
+"""What a message says, as far as rules can read it: sentences with their speech acts, what is done or asked, hard facts,
+names, and the words left over. Reads one text; comparing two is `rules.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+
+from pivot_envs.verifiers.messages import lexicon as lex
+from pivot_envs.verifiers.messages.atoms import Atom, mark
+from pivot_envs.verifiers.messages.wording import MAX_TEXT, clean, lower, unwrap
+
+_SENTENCE = re.compile(r"(?<=[.!?])(?=\s|$)|\n+|;\s+")
+_LIST = re.compile(r"((?:need|provide|share|send|tell|give|these|following|either|one of|know|have)[^\n:.?!]{0,80}):((?:[ ]*\n[^\n.?!:]{1,120}(?=\n|$)){1,12}\n?)")
+"""A list that continues a request: its lines belong to the sentence before the colon."""
+_SEGMENT = re.compile(
+    r",? (?:and|then|but)(?: then| also)? (?=(?:please|tell|let me|check|run|could you|do you|would you|shall|i (?:have|will|would|can|am)|what|which|whether)\b)"
+)
+_CLAUSE = re.compile(r", | and (?!then)| but | because | since | so | as (?=it|you|the|order|our|policy)|: | - |\(|\)| however | although | while | who | which (?=is|was|has|can|will)")
+_QUESTION_START = re.compile(
+    r"^\W*(?:(?:so|and|also|just to be sure|just to confirm|then|sure|great|thanks|of course|okay|ok)\W+)*(?:would|do|does|did|shall|should|may|can|could|is|are|will|have|has|want|"
+    r"which|what|when|where|who|how|why)\b"
+)
+_IRREGULAR_DONE = frozenset("sent put set got gave paid found swapped given placed made".split())
+_STATES = frozenset("enabled disabled activated deactivated disconnected".split())
+_SUPPORT = re.compile(r"\b(?:placed|submitted|issued|processed|applied|initiated|requested|completed|added|made|filed|granted|created|given|sent|gone|run|performed|transferred)\b")
+
+
+@dataclass(frozen=True)
+class Mention:
+    """An operation named in a clause: denied or not, and whether done, to come, possible, asked or told."""
+
+    operation: str
+    negated: bool
+    mode: str
+    sentence: int
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """One sentence or list line (marked text) with its speech acts and the things it asks for."""
+
+    text: str
+    acts: frozenset[str]
+    asked: frozenset[str]
+    negated: bool
+
+
+@dataclass
+class Reading:
+    """A message read. `text` is lower case with atoms masked; `plain` is the cleaned text in its own case."""
+
+    plain: str
+    text: str
+    atoms: list[Atom]
+    sentences: list[Sentence] = field(default_factory=list)
+    mentions: list[Mention] = field(default_factory=list)
+
+    @cached_property
+    def acts(self) -> frozenset[str]:
+        """All speech acts."""
+        return frozenset(act for sentence in self.sentences for act in sentence.acts)
+
+    @cached_property
+    def asked(self) -> frozenset[str]:
+        """Everything asked for."""
+        return frozenset(item for sentence in self.sentences for item in sentence.asked)
+
+    def operations(self, *modes: str, negated: bool = False) -> frozenset[str]:
+        """Operations mentioned in one of these modes (any if none given) with this polarity."""
+        return frozenset(m.operation for m in self.mentions if m.negated == negated and (not modes or m.mode in modes))
+
+    @cached_property
+    def names(self) -> dict[str, str]:
+        """Lower-cased capitalised words inside sentences and all-capital codes -> `name`, `code` or `vocative`."""
+        return dict(_names(self.plain))
+
+    @cached_property
+    def lemmas(self) -> frozenset[str]:
+        """Content words, stemmed, synonyms merged; fillers, stop words and atoms left out."""
+        return frozenset(lemma for word in _words(self.text) if (lemma := canonical(word)) and not _is_filler(word))
+
+    @cached_property
+    def exclusive(self) -> dict[str, frozenset[str]]:
+        """Members of each exclusive group that are named."""
+        found = {group: members_in(self.text, group) for group in lex.EXCLUSIVE}
+        return {group: members for group, members in found.items() if members}
+
+
+def read(text: str) -> Reading:
+    """Read a message. Long texts are cut at `MAX_TEXT` characters."""
+    return _read(unwrap(text[: 2 * MAX_TEXT])[:MAX_TEXT])
+
+
+@lru_cache(maxsize=256)
+def _read(text: str) -> Reading:
+    plain = clean(text)
+    marked = mark(lower(plain))
+    reading = Reading(plain, marked.text, marked.atoms)
+    listed = _LIST.sub(lambda m: m[1] + ":" + m[2].rstrip("\n").replace("\n", ", ") + "\n", marked.text)
+    for raw in _SENTENCE.split(listed):
+        for segment in _segments(raw):
+            _add_sentence(reading, segment)
+    return reading
+
+
+def _segments(raw: str) -> Iterator[str]:
+    question = raw.rstrip().endswith("?")
+    parts = [part.strip() for part in _SEGMENT.split(raw) if part.strip(" .,;:!?")]
+    for position, part in enumerate(parts):
+        yield part + "?" if question and position < len(parts) - 1 and _QUESTION_START.match(part) else part
+
+
+def _add_sentence(reading: Reading, text: str) -> None:
+    index = len(reading.sentences)
+    asking = text.endswith("?") or bool(_QUESTION_START.match(text) and lex.REQUEST.search(text)) or bool(lex.CONFIRM.search(text))
+    told = bool(lex.IMPERATIVE.match(text))
+    negated_any = False
+    mentions: list[Mention] = []
+    for clause in _CLAUSE.split(text):
+        negated = is_negated(clause)
+        negated_any |= negated
+        for operation, surface in operations_in(clause):
+            denied = negated and not (operation == "free" and "charge" in surface)
+            mentions.append(Mention(operation, denied, _mode(clause, text, surface, asking, bool(lex.IMPERATIVE.match(clause))), index))
+    asked = _asked(text, asking)
+    acts = _acts(text, asking, told, mentions, asked, negated_any)
+    if not acts & {"ask_identity", "ask_info", "ask_confirm"}:
+        asked = frozenset()
+    reading.mentions.extend(mentions)
+    reading.sentences.append(Sentence(text, acts, asked, negated_any))
+
+
+def is_negated(clause: str) -> bool:
+    """Say whether a clause denies: an odd number of negations, set phrases left out."""
+    return len(lex.NEGATION.findall(lex.NOT_NEGATION.sub(" ", clause))) % 2 == 1
+
+
+def operations_in(text: str) -> list[tuple[str, str]]:
+    """Return (operation, words) in order of the table; words taken by one operation are not read again."""
+    found = []
+    for operation, pattern in lex.OPERATIONS.items():
+        hit = False
+
+        def take(match: re.Match[str]) -> str:
+            nonlocal hit
+            if not hit:
+                found.append((operation, match.group()))  # noqa: B023
+                hit = True
+            return " ~ " if operation not in _SHARED else match.group()  # noqa: B023
+
+        text = pattern.sub(take, text)
+    return found
+
+
+_SHARED = frozenset({"on", "off"})
+"""Words such as `reseat` name both."""
+
+
+def members_in(text: str, group: str) -> frozenset[str]:
+    """Return the members of an exclusive group a text names."""
+    return frozenset(name for name, pattern in lex.EXCLUSIVE[group].items() if pattern.search(text))
+
+
+def _mode(clause: str, sentence: str, surface: str, asking: bool, told: bool) -> str:
+    if asking:
+        return "ask"
+    if told:
+        return "told"
+    if surface.split()[0] in _STATES and not re.search(r"\b(?:i|we)\b", clause):
+        return "state"
+    if re.match(r"\W*(?:if|once|when|before|after|should you|in case)\b", clause):
+        return "condition"
+    first = surface.split()[0]
+    participle = first.endswith("ed") or first in _IRREGULAR_DONE or any(word.endswith("ed") for word in surface.split()) or bool(_SUPPORT.search(clause))
+    if lex.FUTURE.search(clause):
+        return "will"
+    if participle and (lex.PAST.search(clause) or lex.DONE_WORDS.search(sentence)):
+        return "done"
+    if lex.ABILITY.search(clause):
+        return "can"
+    return "mention"
+
+
+def _asked(text: str, asking: bool) -> frozenset[str]:
+    if not (asking or lex.REQUEST.search(text) or lex.GIVE.search(text) or text.rstrip().endswith(", please.")):
+        return frozenset()
+    return frozenset(name for name, pattern in lex.ASKED.items() if pattern.search(text))
+
+
+def _acts(text: str, asking: bool, told: bool, mentions: list[Mention], asked: frozenset[str], negated: bool) -> frozenset[str]:
+    operations = {m.operation for m in mentions}
+    request = asking or told or bool(lex.REQUEST.search(text)) or bool(re.search(r"\bplease\b", text))
+    if "transfer" in operations and (lex.PERSON.search(text) or "transferring you" in text or "connect you" in text):
+        return frozenset({_transfer(text, asking, negated)})
+    if not asked and lex.OFFER_HELP.search(text) and not operations - {"fix"} and (request or "feel free" in text or "hesitate" in text):
+        return frozenset({"offer_help"})
+    acts: set[str] = set()
+    if request:
+        acts |= _request(text, asking, told, operations, asked)
+    if not acts & {"ask_confirm", "ask_info", "ask_identity"} and lex.REFUSAL.search(lex.NOT_NEGATION.sub(" ", text)):
+        acts.add("refuse")
+    if acts:
+        return frozenset(acts)
+    if lex.HOLD.search(text) and not operations:
+        return frozenset({"hold"})
+    if lex.CLOSING.search(text) and not operations:
+        return frozenset({"close"})
+    if lex.APOLOGY.search(text) and not operations and "§" not in text:
+        return frozenset({"apology"})
+    content = [w for w in _words(text) if not _is_filler(w)]
+    return frozenset({"inform"}) if content or "§" in text or operations else frozenset()
+
+
+def _transfer(text: str, asking: bool, negated: bool) -> str:
+    if asking or re.search(r"\bif you (?:would like|want|wish|prefer)|would you like|can transfer|can connect|could transfer", text):
+        return "offer_transfer" if not negated or asking else "refuse"
+    return "refuse" if negated else "transfer"
+
+
+def _request(text: str, asking: bool, told: bool, operations: set[str], asked: frozenset[str]) -> set[str]:
+    parts = {m for group in ("device", "part", "setting", "network", "cable") for m in members_in(text, group)}
+    if (told or re.search(r"\b(?:could|can|would) you|please\b", text)) and (operations & lex.DEVICE or (parts and told)) and not re.search(r"\b(?:should|shall|may) i\b|like me to", text):
+        return {"instruct"}
+    confirm = bool(lex.CONFIRM.search(text))
+    give = bool(lex.GIVE.search(text))
+    if asked & lex.IDENTITY and give and not (confirm and operations):
+        return {"ask_identity"}
+    if confirm and not (lex.WH.search(text) and not re.search(r"shall i|should i|proceed|go ahead|confirm", text)):
+        return {"ask_confirm"}
+    if asked and (give or asking):
+        return {"ask_info"}
+    if asking or re.search(r"\b(?:tell me|let me know|choose|select|specify|share|provide|pick|indicate|read me)\b", text):
+        return {"ask_info"}
+    return {"told"} if told else set()
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[^\W\d_]{2,40}", re.sub(r"§\d+", " ", text))
+
+
+def _is_filler(word: str) -> bool:
+    return word in lex.STOP or word in lex.FILLER or stem(word) in lex.FILLER
+
+
+def canonical(word: str) -> str:
+    """Return the lemma of a word with synonyms merged."""
+    root = stem(word)
+    return lex.SYNONYMS.get(word) or lex.SYNONYMS.get(root) or _stemmed_synonyms().get(root, root)
+
+
+@lru_cache(maxsize=1)
+def _stemmed_synonyms() -> dict[str, str]:
+    return {stem(word): head for word, head in lex.SYNONYMS.items()}
+
+
+@lru_cache(maxsize=4096)
+def stem(word: str) -> str:
+    """Return a crude English stem: enough to join cancel, cancels, cancelled, cancelling, cancellation."""
+    for suffix in ("ization", "isation", "ations", "ation", "ements", "ement", "ness", "ities", "ity", "ingly", "edly", "ings", "ing", "ied", "ies", "ed", "es", "ly", "s", "e"):
+        if word.endswith(suffix) and len(word) - len(suffix) >= 3 and not (suffix == "s" and word.endswith("ss")):
+            word = word[: -len(suffix)] + ("y" if suffix in ("ied", "ies") else "")
+            break
+    if len(word) > 3 and word[-1] == word[-2] and word[-1] not in "aeiousz":
+        word = word[:-1]
+    return word[:-1] if len(word) > 4 and word.endswith("e") else word
+
+
+_VOCATIVE = re.compile(r"(?:^|[.!?]\s+|\n)(?:thank you(?: so much| very much)?|thanks(?: so much| a lot)?|hi|hello|hey|dear|great|sorry|perfect|okay|ok|alright|sure|got it|good (?:morning|afternoon|evening))[, ]+([A-Z][\w'-]{1,30})(?:[ ][A-Z][\w'-]{1,30})?(?=[,.!\s]|$)", re.IGNORECASE)
+_CAPITAL = re.compile(r"(?<=[a-z0-9,:;(\"'/>$€-] )[\"'(]?([A-Z][a-z]{1,30})\b|\b([A-Z]{3,8})\b")
+_COMMON_CODES = frozenset(
+    "sim vpn dns los apn usd eur gbp faq pin led leds ont pon lan wan url zip usb tv pc id ssid sms mms yes no not and ok the for you are wifi lte nfc gps pdf asap eta fyi esim mac ip wlan".split()
+)
+
+
+def _names(plain: str) -> Iterator[tuple[str, str]]:
+    shouting = sum(w.isupper() for w in plain.split()) > 0.5 * max(1, len(plain.split()))
+    for match in _CAPITAL.finditer(plain):
+        word = (match[1] or match[2]).lower()
+        if match[2] and (shouting or word in _COMMON_CODES):
+            continue
+        if not _known_word(word):
+            yield word, "name" if match[1] else "code"
+    for match in _VOCATIVE.finditer(plain):
+        if match[1][0].isupper() and not _known_word(match[1].lower()):
+            yield match[1].lower(), "vocative"
+
+
+@lru_cache(maxsize=4096)
+def _known_word(word: str) -> bool:
+    return _is_filler(word) or word in lex.MONTHS or word in lex.WEEKDAYS or any(
+        pattern.fullmatch(word) for group in lex.EXCLUSIVE.values() for pattern in group.values()
+    ) or any(re.fullmatch(unit, word) for unit in lex.UNITS.values())

@@ -1,0 +1,426 @@
+"""The ladder that compares two messages: each rung may decide; what no rung decides is equal, or abstained.
+
+Order: empty, identical, aimed at the judge, speech acts, hard facts, names, operations, opposites, polarity, what is
+asked, who gets what, then the wording that is left. Every rung that is not sure of equality rejects or passes on.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from difflib import SequenceMatcher
+from functools import lru_cache
+from typing import Any
+
+from pivot_envs.verifiers.messages import lexicon as lex
+from pivot_envs.verifiers.messages.atoms import Atom, Pool, mark
+from pivot_envs.verifiers.messages.pairing import crossed
+from pivot_envs.verifiers.messages.reading import Reading, canonical, is_negated, read, stem
+from pivot_envs.verifiers.messages.wording import clean, facts_text, lower
+
+ASKS = frozenset({"ask_identity", "ask_confirm", "ask_info", "offer_transfer"})
+MINOR = frozenset({"apology", "close", "offer_help", "hold", "told"})
+
+
+@dataclass(frozen=True)
+class MessageDecision:
+    """Whether two messages do the same for a customer; `equal` is None where rules cannot tell."""
+
+    equal: bool | None
+    reason: str
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Ground:
+    """What was known before the turn."""
+
+    pool: Pool
+    policy: Pool
+    words: frozenset[str]
+
+
+@dataclass(frozen=True)
+class _Pair:
+    shown: Reading
+    other: Reading
+    ground: _Ground
+
+
+Finding = MessageDecision | None
+
+
+def judge_message(
+    demonstrated: str, candidate: str, *, facts: Any = (), last_user: str = "", policy: str = ""
+) -> MessageDecision:
+    """Say whether a candidate message is functionally the demonstrated one.
+
+    Args:
+        demonstrated: the recorded message.
+        candidate: the message to judge; hostile text is expected.
+        facts: any JSON value: observations and user messages before the turn; strings that are JSON are opened.
+        last_user: the message being answered.
+        policy: the desk's rules; numbers in it may be cited, amounts only if the demonstration cites them.
+    """
+    try:
+        ground = _ground(facts_text(facts), str(last_user), str(policy))
+        pair = _Pair(read(str(demonstrated)), read(str(candidate)), ground)
+        for rung in _LADDER:
+            finding = rung(pair)
+            if finding is not None:
+                return finding
+        return _wording(pair)
+    except (RecursionError, ValueError, OverflowError, MemoryError, UnicodeError) as error:
+        return MessageDecision(None, "unreadable", {"error": f"{type(error).__name__}: {str(error)[:200]}"})
+
+
+@lru_cache(maxsize=64)
+def _ground(facts: str, last_user: str, policy: str) -> _Ground:
+    known = lower(clean(facts + "\n" + last_user[:20_000]))
+    rules = lower(clean(policy[:100_000]))
+    words = frozenset(re.findall(r"[^\W\d_]{2,40}", known + " " + rules))
+    return _Ground(Pool(mark(known).atoms), Pool(mark(rules).atoms), words)
+
+
+def _different(reason: str, **evidence: Any) -> MessageDecision:
+    return MessageDecision(False, reason, {k: sorted(v) if isinstance(v, set | frozenset) else v for k, v in evidence.items()})
+
+
+# --- rungs
+
+
+def _empty(pair: _Pair) -> Finding:
+    if not re.search(r"[^\W_]", pair.other.plain):
+        same = pair.shown.plain == pair.other.plain and bool(pair.shown.plain)
+        return MessageDecision(True, "identical") if same else _different("empty_message")
+    return None
+
+
+def _identical(pair: _Pair) -> Finding:
+    def level(reading: Reading) -> str:
+        return re.sub(r"[\s.!?,;:'\"-]+", " ", lower(reading.plain)).strip()
+
+    return MessageDecision(True, "identical") if level(pair.shown) == level(pair.other) else None
+
+
+def _aimed_at_judge(pair: _Pair) -> Finding:
+    found = lex.GRADER.search(pair.other.plain)
+    if found and not lex.GRADER.search(pair.shown.plain):
+        return _different("aimed_at_judge", found=found.group()[:80])
+    taken_back = lex.RETRACTION.search(pair.other.text)
+    if taken_back and not lex.RETRACTION.search(pair.shown.text):
+        return _different("retracted", found=taken_back.group())
+    return None
+
+
+def _language(pair: _Pair) -> Finding:
+    def english(reading: Reading) -> float:
+        words = re.findall(r"[^\W\d_]+", reading.text)
+        return sum(w in lex.STOP or w in lex.FILLER for w in words) / len(words) if len(words) >= 5 else 1.0
+
+    if english(pair.shown) > 0.25 and english(pair.other) < 0.12 and len(_foreign(pair)) >= 4:
+        return _different("other_language", words=sorted(_foreign(pair))[:8])
+    return None
+
+
+def _foreign(pair: _Pair) -> frozenset[str]:
+    return frozenset(w for w in re.findall(r"[^\W\d_]{2,}", pair.other.text) if w not in pair.ground.words and w not in pair.shown.text)
+
+
+def _speech_acts(pair: _Pair) -> Finding:
+    shown, other = _level_acts(pair.shown), _level_acts(pair.other)
+    major_shown, major_other = shown - MINOR, other - MINOR
+    if not major_shown:
+        return _minor_acts(pair, shown, other, major_other)
+    missing = {a for a in major_shown & (ASKS | {"instruct", "transfer", "refuse"}) if a not in other}
+    if missing & {"refuse"} and _denies(pair.other):
+        missing -= {"refuse"}
+    if missing and not _excused(missing, major_other, pair):
+        return _different("act_missing", demonstrated=shown, candidate=other, missing=missing)
+    surplus = {a for a in major_other & (ASKS | {"instruct", "transfer", "refuse"}) if a not in shown}
+    if "refuse" in surplus and _denies(pair.shown):
+        surplus.discard("refuse")
+    if surplus and not _excused(surplus, major_shown, pair):
+        return _different("act_added", demonstrated=shown, candidate=other, added=surplus)
+    if major_shown == {"inform"} and not major_other:
+        return _different("act_missing", demonstrated=shown, candidate=other)
+    return None
+
+
+def _level_acts(reading: Reading) -> frozenset[str]:
+    acts = set(reading.acts)
+    if "instruct" in acts:
+        acts.discard("ask_info")
+    return frozenset(acts)
+
+
+def _denies(reading: Reading) -> bool:
+    return any(s.negated for s in reading.sentences)
+
+
+def _excused(acts: set[str], counterpart: frozenset[str], pair: _Pair) -> bool:
+    """Two readings of one request: a choice may be put as a confirmation, an identity question as a plain one."""
+    if acts == {"ask_info"} and counterpart & {"ask_confirm", "ask_identity"}:
+        return pair.shown.asked == pair.other.asked and _questions(pair.shown) == _questions(pair.other)
+    if acts == {"ask_confirm"} and "ask_info" in counterpart:
+        return pair.shown.asked == pair.other.asked and _questions(pair.shown) == _questions(pair.other)
+    return acts == {"ask_identity"} and "ask_info" in counterpart and pair.shown.asked == pair.other.asked
+
+
+def _questions(reading: Reading) -> int:
+    return sum(bool(s.acts & ASKS) for s in reading.sentences)
+
+
+def _minor_acts(pair: _Pair, shown: frozenset[str], other: frozenset[str], major_other: frozenset[str]) -> Finding:
+    if major_other - {"inform"} or pair.other.operations("done", "will", "can") - pair.shown.operations():
+        return _different("act_added", demonstrated=shown, candidate=other)
+    if not shown & other:
+        return _different("act_missing", demonstrated=shown, candidate=other) if other else None
+    if pair.other.atoms and not pair.shown.atoms:
+        return _different("invented_fact", invented=[a.text for a in pair.other.atoms][:5])
+    if major_other == {"inform"} and len(pair.other.lemmas - pair.shown.lemmas) > 2:
+        return MessageDecision(None, "open_wording", {"words": sorted(pair.other.lemmas - pair.shown.lemmas)[:8]})
+    return MessageDecision(True, "same_courtesy") if shown & other else None
+
+
+def _hard_facts(pair: _Pair) -> Finding:
+    missing = [a for a in pair.shown.atoms if not _has(pair.other, a) and not _implied(a, pair.other)]
+    if missing:
+        return _different("fact_missing", missing=[a.text for a in missing][:5])
+    surplus = _unique(a for a in pair.other.atoms if not _has(pair.shown, a) and not _implied(a, pair.shown))
+    invented = [a for a in surplus if a not in pair.ground.pool and (a.kind == "money" or a not in pair.ground.policy)]
+    if invented:
+        return _different("invented_fact", invented=[a.text for a in invented][:5])
+    shapes = {a.shape for a in pair.shown.atoms if a.kind == "id"}
+    rivals = [a for a in surplus if a.kind == "id" and a.shape in shapes]
+    if rivals:
+        return _different("other_entity", added=[a.text for a in rivals][:5])
+    if len(surplus) > max(2, len(_unique(pair.shown.atoms)) // 2):
+        return _different("facts_dumped", added=[a.text for a in surplus][:8])
+    return None
+
+
+def _has(reading: Reading, atom: Atom) -> bool:
+    return any(atom.same(other) for other in reading.atoms)
+
+
+def _unique(atoms: Iterator[Atom] | list[Atom]) -> list[Atom]:
+    kept: list[Atom] = []
+    for atom in atoms:
+        if not any(atom.same(k) for k in kept):
+            kept.append(atom)
+    return kept
+
+
+def _implied(atom: Atom, reading: Reading) -> bool:
+    """A small count needs no figure where the other message lists that many things; one is the default count."""
+    if atom.kind != "number" or atom.unit or not 1 <= float(atom.values[0]) <= 12:
+        return False
+    count = int(float(atom.values[0]))
+    if count == 1:
+        return not any(a.kind == "number" and not a.unit and 1 < float(a.values[0]) <= 12 for a in reading.atoms)
+    kinds = [sum(a.kind == kind for a in _unique(reading.atoms)) for kind in ("id", "money", "date", "time")]
+    return count in kinds or (count == 2 and bool(re.search(r"\bboth\b| or ", reading.text)))
+
+
+def _names(pair: _Pair) -> Finding:
+    said = frozenset(re.findall(r"[^\W\d_]{2,40}", pair.other.text))
+    told = frozenset(re.findall(r"[^\W\d_]{2,40}", pair.shown.text))
+    stems = {stem(w) for w in said}
+    missing = {n for n, kind in pair.shown.names.items() if kind != "vocative" and n not in said and stem(n) not in stems}
+    added = {n for n in pair.other.names if n not in told and n not in pair.ground.words}
+    strangers = {n for n, kind in pair.other.names.items() if kind == "vocative" and n not in told and n not in pair.ground.words}
+    swapped_in = {n for n in pair.other.names if n not in told}
+    if strangers or (missing and swapped_in):
+        return _different("other_name", missing=missing, added=strangers or swapped_in)
+    grounded = {n for n in missing if n in pair.ground.words or pair.shown.names[n] == "code"}
+    heads = {n for n in grounded if not _part_of_kept(n, pair)}
+    if heads:
+        return _different("name_missing", missing=heads)
+    codes = {n for n in added if pair.other.names[n] == "code"}
+    return _different("other_name", added=codes) if codes and any(k == "code" for k in pair.shown.names.values()) else None
+
+
+def _part_of_kept(name: str, pair: _Pair) -> bool:
+    """A word of a longer name may go (`Mastercard` of a card named by its digits) while a neighbour stays."""
+    found = re.search(rf"(?i)\b(?:([A-Z]\w+) )?{re.escape(name)}(?: ([A-Z]\w+))?", pair.shown.plain)
+    neighbours = [w.lower() for w in (found.groups() if found else ()) if w and w[0].isupper()]
+    return any(w in pair.other.text for w in neighbours)
+
+
+def _operations(pair: _Pair) -> Finding:
+    shown, other = pair.shown, pair.other
+    if false_report := other.operations("done") & lex.EFFECTIVE - shown.operations("done") - _past_status(shown):
+        return _different("claims_done", operations=false_report)
+    generic = bool(lex.DONE_WORDS.search(other.text))
+    undone = shown.operations("done") & lex.EFFECTIVE - other.operations("done", "mention", "state") - {"on", "off"}
+    if undone and not (generic and not other.operations("ask") & undone):
+        return _different("not_done", operations=undone)
+    required = (shown.operations() | shown.operations(negated=True)) - {"free", "fix", "on", "off", "found", "book", "modify", "speed_test", "charge", "credit"}
+    present = other.operations() | other.operations(negated=True)
+    if missing := required - present - _soft(shown):
+        return _different("operation_missing", operations=missing)
+    known = shown.operations() | shown.operations(negated=True)
+    gifts = (other.operations() & lex.BENEFITS) - known
+    if gifts:
+        return _different("benefit_added", operations=gifts)
+    extra = (other.operations("done", "will", "told", "ask", "can") & (lex.EFFECTIVE | lex.DEVICE)) - known
+    if extra - _soft(other):
+        return _different("operation_added", operations=extra)
+    return _told(pair)
+
+
+def _past_status(reading: Reading) -> frozenset[str]:
+    """Operations the demonstration names in a state that amounts to done (`status: cancelled`)."""
+    return frozenset(m.operation for m in reading.mentions if m.mode == "mention" and not m.negated and m.operation not in ("refund", "credit", "charge"))
+
+
+def _soft(reading: Reading) -> frozenset[str]:
+    """Operations named only in passing."""
+    return frozenset(m.operation for m in reading.mentions if m.mode in ("mention", "condition")) - frozenset(
+        m.operation for m in reading.mentions if m.mode not in ("mention", "condition"))
+
+
+def _told(pair: _Pair) -> Finding:
+    def steps(reading: Reading) -> frozenset[str]:
+        return frozenset(m.operation for m in reading.mentions if "instruct" in reading.sentences[m.sentence].acts and m.operation in lex.DEVICE)
+
+    a, b = steps(pair.shown), steps(pair.other)
+    if a != b:
+        return _different("other_step", demonstrated=a, candidate=b)
+    return None
+
+
+def _exclusive(pair: _Pair) -> Finding:
+    asks = pair.shown.acts & (ASKS | {"instruct"})
+    for group in lex.EXCLUSIVE:
+        shown, other = pair.shown.exclusive.get(group, frozenset()), pair.other.exclusive.get(group, frozenset())
+        missing, added = shown - other, other - shown
+        if missing and added:
+            return _different("other_value", group=group, demonstrated=shown, candidate=other)
+        if missing and (group in ("payment", "cabin", "colour", "day", "period", "trip", "document") or (asks and group in ("setting", "part", "cable", "network"))):
+            return _different("value_missing", group=group, missing=missing)
+        if added and shown and group not in ("device", "part", "channel", "status"):
+            return _different("value_added", group=group, added=added)
+        if added and group in ("period", "basis", "trip", "cabin"):
+            return _different("value_added", group=group, added=added)
+    return None
+
+
+def _opposites(pair: _Pair) -> Finding:
+    for name, left, right in lex.OPPOSITES:
+        shown = (bool(left.search(pair.shown.text)), bool(right.search(pair.shown.text)))
+        other = (bool(left.search(pair.other.text)), bool(right.search(pair.other.text)))
+        if shown in ((True, False), (False, True)) and other == (shown[1], shown[0]):
+            if name in ("edge", "sequence", "gain", "work", "move", "always") and _denies(pair.shown) != _denies(pair.other):
+                continue
+            return _different("opposite", pair=name)
+    return None
+
+
+def _polarity(pair: _Pair) -> Finding:
+    yes = re.compile(r"^\W*(yes|yep|yeah|no|nope)\b(?! (?:problem|worries|need))")
+    first, second = yes.match(pair.shown.text), yes.match(pair.other.text)
+    if first and second and first[1][0] != second[1][0]:
+        return _different("answer_flipped", demonstrated=first[1], candidate=second[1])
+    for operation in pair.shown.operations() | pair.shown.operations(negated=True):
+        a = {m.negated for m in pair.shown.mentions if m.operation == operation}
+        b = {m.negated for m in pair.other.mentions if m.operation == operation}
+        if a and b and not a & b:
+            return _different("negated", operation=operation)
+    return _denial(pair)
+
+
+def _denial(pair: _Pair) -> Finding:
+    shown, other = _denied_clauses(pair.shown), _denied_clauses(pair.other)
+    if bool(shown) == bool(other) or _unspoken(pair):
+        return None
+    clauses, rest = (shown, pair.other) if shown else (other, pair.shown)
+    for clause in clauses:
+        words = {canonical(w) for w in re.findall(r"[^\W\d_]{3,}", clause) if w not in lex.STOP and not lex.NEGATION.search(w)}
+        if words & rest.lemmas or "§" in clause:
+            return _different("negated", clause=clause[:120])
+    return None
+
+
+def _unspoken(pair: _Pair) -> bool:
+    return not (pair.shown.acts & {"inform", "refuse", "told", "instruct", "ask_confirm"})
+
+
+def _denied_clauses(reading: Reading) -> list[str]:
+    return [c for s in reading.sentences for c in re.split(r", | and | but | because |: ", s.text) if is_negated(c)]
+
+
+def _hedged(pair: _Pair) -> Finding:
+    for name, pattern in (("hedged", lex.HEDGE), ("conditional", lex.CONDITION), ("conditional", lex.IF_CLAUSE)):
+        found = pattern.search(pair.other.text)
+        if found and not pattern.search(pair.shown.text) and not (name == "hedged" and lex.HEDGE_FREE.search(pair.shown.text)):
+            return _different(name, found=found.group())
+    return None
+
+
+def _asked(pair: _Pair) -> Finding:
+    shown, other = pair.shown.asked, pair.other.asked
+    if added := (other - shown) & lex.IDENTITY:
+        return _different("asks_more", added=added)
+    if missing := shown - other:
+        return _different("asks_less", missing=missing)
+    if (added := other - shown - {"reason", "variant", "address"}) and shown:
+        return _different("asks_more", added=added)
+    return None
+
+
+def _assigned(pair: _Pair) -> Finding:
+    swap = crossed(pair.shown, pair.other)
+    return _different("swapped", values=list(swap)) if swap else None
+
+
+def _near_copy(pair: _Pair) -> Finding:
+    """A near copy with a content word replaced is a changed claim; a real rewording changes more."""
+    a, b = _tokens(pair.shown), _tokens(pair.other)
+    if not 4 <= len(a) <= 600 or len(b) > 1200:
+        return None
+    blocks = SequenceMatcher(None, a, b, autojunk=False).get_opcodes()
+    kept = sum(i2 - i1 for tag, i1, i2, _, _ in blocks if tag == "equal")
+    if kept < 0.7 * len(a):
+        return None
+    for tag, i1, i2, j1, j2 in blocks:
+        left, right = _content(a[i1:i2]) - _content(b), _content(b[j1:j2]) - _content(a)
+        if tag == "replace" and left and right:
+            return _different("word_replaced", demonstrated=left, candidate=right)
+        if tag == "insert" and (len(right) >= 2 or (right and "ask_confirm" in pair.shown.acts)):
+            return _different("claim_added", words=right)
+    return None
+
+
+def _tokens(reading: Reading) -> list[str]:
+    return re.findall(r"§|[^\W\d_]+", re.sub(r"§\d+", "§", reading.text))
+
+
+def _content(words: list[str]) -> frozenset[str]:
+    return frozenset(canonical(w) for w in words if w != "§" and w not in lex.STOP and w not in lex.FILLER and stem(w) not in lex.FILLER)
+
+
+def _wording(pair: _Pair) -> MessageDecision:
+    """Nothing contradicts. Equal where facts, operations or questions anchor the message and little else is said."""
+    shown, other = pair.shown.lemmas, pair.other.lemmas
+    anchors = len(_unique(pair.shown.atoms)) + len(pair.shown.operations() | pair.shown.operations(negated=True)) + len(pair.shown.asked)
+    anchors += sum(len(m) for m in pair.shown.exclusive.values())
+    grounded = {canonical(w) for w in pair.ground.words}
+    unsaid, added = shown - other, other - shown
+    coverage = len(shown & other) / len(shown) if shown else 1.0
+    strange = added - grounded
+    evidence = {"anchors": anchors, "coverage": round(coverage, 2), "unsaid": sorted(unsaid)[:8], "added": sorted(added)[:8]}
+    if anchors == 0:
+        enough = coverage >= 0.6 and len(added) <= max(2, 0.5 * len(shown))
+        return MessageDecision(True if enough else None, "same_wording" if enough else "open_wording", evidence)
+    if len(strange) > 6 + 3 * anchors or (coverage < 0.34 and len(shown) > 4 and anchors < 3):
+        return MessageDecision(None, "open_wording", evidence)
+    return MessageDecision(True, "same_content", evidence)
+
+
+_LADDER: tuple[Callable[[_Pair], Finding], ...] = (
+    _empty, _identical, _aimed_at_judge, _language, _speech_acts, _hard_facts, _names, _operations, _exclusive, _opposites,
+    _polarity, _hedged, _asked, _assigned, _near_copy,
+)

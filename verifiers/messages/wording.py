@@ -1,0 +1,110 @@
+"""Text before it is read: unwrap a JSON message, cap it, and level spelling, quotes, markdown and contractions."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterator
+from typing import Any
+
+MAX_TEXT = 20_000
+"""Characters of a message that are read; ours, above any recorded turn of the retail file (longest about 6,000)."""
+MAX_FACTS = 200_000
+"""Characters of observations that are read; ours, bounds a verdict to tens of milliseconds."""
+MAX_DEPTH = 40
+
+_QUOTES = str.maketrans({"’": "'", "‘": "'", "ʼ": "'", "`": "'", "“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "–": "-",
+                         "—": " - ", "−": "-", "‑": "-", "→": " -> ", "⇒": " -> ", "•": "\n", "·": "\n", "¿": " ", "¡": " "})
+_CONTRACTIONS = tuple(
+    (re.compile(pattern), full)
+    for pattern, full in (
+        (r"\bcan't\b|\bcannot\b|\bcan not\b", "cannot"), (r"\bwon't\b", "will not"), (r"\bshan't\b", "shall not"), (r"\bain't\b", "is not"),
+        (r"n't\b", " not"), (r"\blet's\b", "let us"), (r"'ll\b", " will"), (r"'ve\b", " have"), (r"'re\b", " are"), (r"'m\b", " am"),
+        (r"\b(i|you|we|he|she|they)'d\b", r"\1 would"), (r"\b(it|that|there|what|he|she|here|where|who)'s\b", r"\1 is"), (r"'s\b|s'(?=\s)", " "),
+        (r"\bcancel+ation\b", "cancellation"),
+    )
+)
+
+
+def unwrap(text: str) -> str:
+    """Return the `message` string of a text that is one JSON object holding one, else the text."""
+    stripped = text.strip()
+    if stripped[:3] == "```" and stripped.endswith("```"):
+        stripped = re.sub(r"^```\w*|```$", "", stripped).strip()
+    if stripped.startswith("{"):
+        value = parse_json(stripped)
+        if isinstance(value, dict) and isinstance(value.get("message"), str):
+            return str(value["message"])
+    return text
+
+
+def parse_json(text: str) -> Any:
+    """Return the parsed value, or None where the text is no JSON we can hold."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def leaves(value: Any, depth: int = 0) -> Iterator[str]:
+    """Yield the strings and numbers in a JSON value as text, keys included; strings that are JSON are opened."""
+    if depth > MAX_DEPTH or value is None or isinstance(value, bool):
+        return
+    if isinstance(value, str):
+        opened = parse_json(value) if value[:1] in ("{", "[") else None
+        if isinstance(opened, dict | list):
+            yield from leaves(opened, depth + 1)
+        else:
+            yield value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield str(key).replace("_", " ") if not any(c.isdigit() for c in str(key)) else str(key)
+            yield from leaves(item, depth + 1)
+    elif isinstance(value, list | tuple | set | frozenset):
+        for item in value:
+            yield from leaves(item, depth + 1)
+    elif isinstance(value, float):
+        yield repr(value)
+    elif isinstance(value, int):
+        yield str(value) if value.bit_length() < 256 else "a huge number"
+
+
+def facts_text(*values: Any) -> str:
+    """Flatten facts to one text, one leaf a line, capped."""
+    parts, size = [], 0
+    for leaf in leaves(list(values)):
+        parts.append(leaf[:MAX_TEXT])
+        size += len(parts[-1]) + 1
+        if size > MAX_FACTS:
+            break
+    return "\n".join(parts)
+
+
+def clean(text: str) -> str:
+    """Level unicode, quotes and markdown; keep letter case and line ends."""
+    text = unicodedata.normalize("NFKC", text.translate(_QUOTES)).translate(_QUOTES)
+    text = "".join(_plain(c) for c in text)
+    text = re.sub(r"(?m)^[ \t]*\|?[ \t]*:?-{3,}[-| :]*$", "", text)
+    text = re.sub(r"\*\*|__|~~|(?<!\w)\*(?=\w)|(?<=\w)\*(?!\w)", "", text)
+    text = re.sub(r"(?m)^[ \t]*(?:[-*>+]|#{1,6} |\(?\d{1,2}[.)](?=\s))[ \t]*", "", text)
+    text = re.sub(r"(?<=\s)\d\)\s", " ", text)
+    text = re.sub(r"[ \t]*\|[ \t]*", " , ", text)
+    return re.sub(r"[ \t]+", " ", text).strip()
+
+
+def lower(text: str) -> str:
+    """Lower-case cleaned text and write contractions out."""
+    text = text.lower()
+    for pattern, full in _CONTRACTIONS:
+        text = pattern.sub(full, text)
+    return text
+
+
+def _plain(character: str) -> str:
+    if character in "\n$€£+<>=|~^" or character.isalnum():
+        return character
+    category = unicodedata.category(character)
+    if category[0] in "PNLM":
+        return character
+    return " "
