@@ -39,7 +39,7 @@ __all__ = [
 
 MAX_PARAMETERS = 1000
 """Most parameters of one call in `xml`, where each costs a search."""
-MAX_PARSER_CHARS = 200_000
+MAX_PARSER_CHARS = 100_000
 """Longest text handed to a tokenizer's own parser, whose patterns are not ours and may be slow."""
 
 Tools = Sequence[Mapping[str, Any]]
@@ -247,9 +247,9 @@ class XmlCodec:
 class TokenizerCodec:
     """`tokenizer`: the parser that comes with a model's chat template in transformers (`parse_response`).
 
-    Its result goes through the same checks as any message; but what that parser itself lets pass inside arguments
-    (a duplicate key, say) is gone before we see it. `prompt` is the rendered prompt, which tells the parser whether a
-    think block is already open.
+    Its result goes through the same checks as any message. That parser closes at the end of the text what was left
+    open; for `<think>` and `<tool_call>` this is caught here, for other marks not. A duplicate key inside arguments is
+    gone before we see it. `prompt` is the rendered prompt: it tells the parser whether a think block is open already.
     """
 
     def __init__(self, tokenizer: Any, prompt: str = "") -> None:
@@ -267,6 +267,11 @@ class TokenizerCodec:
         if len(text) > MAX_PARSER_CHARS:
             raise MalformedAction("too_large", f"{len(text):,} characters, a parser gets {MAX_PARSER_CHARS:,}")
         prompt = self.prompt or ("<think>\n" if think_open else "")
+        opened = prompt.rstrip().endswith("<think>")
+        if text.rfind("<think>") > text.rfind("</think>") or (opened and "</think>" not in text):
+            raise MalformedAction("unclosed_think", "the think block never closes")
+        if text.rfind("<tool_call>") > text.rfind("</tool_call>"):
+            raise MalformedAction("unclosed_tool_call", "the last <tool_call> never closes")
         try:
             message = self.tokenizer.parse_response(text, prefix=prompt, tools=[dict(tool) for tool in tools])
         except Exception as error:  # noqa: BLE001 - a parser of others, on text of a model

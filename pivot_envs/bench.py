@@ -1,11 +1,12 @@
 """What the arguments of an environment open: a domain, a source of turns, a verifier, a codec.
 
-`PivotEnv` and `Scorer` both work at a bench; it reads what a policy wrote, restores, judges, and turns a failure of ours
-into a verdict without a reward. It keeps no state of an episode.
+`PivotEnv` and `Scorer` both work at a bench; it reads what a policy wrote, restores, judges, and turns a failure of
+ours into a verdict without a reward. It keeps no state of an episode.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -147,10 +148,8 @@ def open_bench(
     """
     family, name = resolve(family, domain)
     _choice("verifier", verifier, VERIFIERS)
-    try:
+    with contextlib.suppress(MalformedAction):
         decode("", action_codec)
-    except MalformedAction:
-        pass
     options = dict(domain_options or {})
     options.update(_box_options(family, name, sandbox, judge))
     opened = get_domain(family, name, **options)

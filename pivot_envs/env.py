@@ -10,7 +10,7 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium
 from gymnasium import spaces
@@ -100,10 +100,10 @@ class PivotEnv(gymnasium.Env[dict[str, Any], Any]):
     recording answers instead, a turn that was not accepted truncates with `off_path`. A malformed turn terminates.
 
     ## Information
-    `pivot_id`, `trajectory_id`, `turn`: where the episode started. `digest`: hash of the state there, `` if it could not
-    be restored. After a step also `verdict` {outcome, reward, level, reason, evidence (name, value pairs), cost},
+    `pivot_id`, `trajectory_id`, `turn`: where the episode started. `digest`: hash of the state there, empty if it could
+    not be restored. After a step also `verdict` {outcome, reward, level, reason, evidence (name, value pairs), cost},
     `judged` (whether this step has a verdict of its own), `reward_turn`, `reward_outcome`, `off_path`, `end_reason`:
-    judged, malformed, done, recording_ended, horizon, max_turns, off_path, abstained, failed, or `` if it goes on.
+    judged, malformed, done, recording_ended, horizon, max_turns, off_path, abstained, failed; empty if it goes on.
 
     ## Arguments
     - `family`: set by the id. `domain`: a world in it; unset is the family's default.
@@ -125,7 +125,7 @@ class PivotEnv(gymnasium.Env[dict[str, Any], Any]):
     - v0: not released yet; rewards may still change.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi", "human"], "render_fps": 1}
+    metadata: dict[str, Any] = {"render_modes": ["ansi", "human"], "render_fps": 1}
 
     def __init__(
         self,
@@ -209,7 +209,7 @@ class PivotEnv(gymnasium.Env[dict[str, Any], Any]):
         ending = self._one_turn(episode) if self.horizon == 1 else self._go_on(episode, judged)
         return self._result(episode, ending, judged)
 
-    def render(self) -> str | None:  # type: ignore[override]
+    def render(self) -> str | None:
         """Return the turn as text (`ansi`), or write it to standard output (`human`)."""
         if self._episode is None or self.render_mode is None:
             return None
@@ -266,9 +266,9 @@ class PivotEnv(gymnasium.Env[dict[str, Any], Any]):
             return _Ending("malformed", terminated=True, outcome=0.0)
         if episode.state is None:
             return _Ending("failed", truncated=True, unknown=True)
-        if verdict is not None and self.reward == "turn" and episode.steps == 1:
-            if ending := self._without_reward(verdict):
-                return ending
+        first = verdict if self.reward == "turn" and episode.steps == 1 else None
+        if first is not None and (ending := self._without_reward(first)):
+            return ending
         try:
             effect = episode.state.execute(episode.action)
             self._append(episode, episode.action, effect)
@@ -447,7 +447,8 @@ def _check_modes(horizon: int | None, reward: str | None, render_mode: str | Non
     if horizon is not None and (isinstance(horizon, bool) or not isinstance(horizon, int) or horizon < 1):
         raise ConfigError(f"horizon is {horizon!r}; expected a number of turns from 1, or None for the episode's end")
     if reward not in (None, "turn", "outcome"):
-        raise ConfigError(f"reward is {reward!r}; expected 'turn' or 'outcome'.{suggest(str(reward), ('turn', 'outcome'))}")
+        hint = suggest(str(reward), ("turn", "outcome"))
+        raise ConfigError(f"reward is {reward!r}; expected 'turn' or 'outcome'.{hint}")
     modes = PivotEnv.metadata["render_modes"]
     if render_mode is not None and render_mode not in modes:
         raise ConfigError(f"render_mode is {render_mode!r}; expected one of {', '.join(modes)} or None")

@@ -20,7 +20,7 @@ from pivot_envs.candidates import parse_candidate_id
 from pivot_envs.errors import ConfigError, RecordError
 from pivot_envs.profiles import ProfileRow, Row, check_provenance, check_schema, parse_line
 from pivot_envs.records import SCHEMA_VERSION, Pivot, Profile, content_hash
-from pivot_envs.trajectories import replace_lines
+from pivot_envs.trajectories import file_hash, replace_lines
 
 KIND = "pivots"
 
@@ -55,7 +55,7 @@ class SelectorConfig:
     max_invalid_share: float = 0.5
     """Largest share of rollouts without a reward (failed or abstained) that a profile may have."""
     max_share_per_tool: float | None = None
-    """Largest share of the kept that one tool may have, by the tool its rollouts call."""
+    """Largest share of the kept that one tool may have, by the first tool demonstrated."""
     seed: int = 0
     """Of the random selector, and of what max_share_per_tool drops."""
     verifier_fpr: float = 0.0
@@ -160,13 +160,28 @@ def rejection(profile: Profile, config: SelectorConfig) -> str:
 
 
 def main_tool(profile: Profile) -> str:
-    """Return the tool a candidate is about: the commonest first tool of its accepted rollouts, else of all.
+    """Return the tool a candidate is about, empty for a message to a person.
 
-    Empty for a message to a person.
+    That is the demonstrated one; where it was not recorded, the commonest of the accepted rollouts, else of all.
     """
+    if profile.demonstrated_tool is not None:
+        return profile.demonstrated_tool
     accepted = [t for t, outcome in zip(profile.tools, profile.outcomes, strict=False) if outcome == "accepted"]
     counted = Counter(accepted or profile.tools)
     return min(counted, key=lambda tool: (-counted[tool], tool)) if counted else ""
+
+
+def make_header(provenance: Mapping[str, Any], config: SelectorConfig, trajectories: str | Path) -> PivotHeader:
+    """Return the header of pivots chosen from profiles of this provenance.
+
+    Raises:
+        FingerprintMismatch: `trajectories` is not the file that was profiled.
+    """
+    found = file_hash(trajectories)
+    recorded = provenance.get("trajectories_sha256", "")
+    check_provenance({"trajectories_sha256": recorded}, {"trajectories_sha256": found}, str(trajectories))
+    domain, fingerprint = provenance["domain"], provenance["domain_fingerprint"]
+    return PivotHeader(Path(trajectories).name, found, domain, fingerprint, asdict(config), provenance)
 
 
 def write_pivots(path: str | Path, header: PivotHeader, pivots: Sequence[Pivot]) -> None:

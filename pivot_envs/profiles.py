@@ -11,7 +11,7 @@ import json
 import logging
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -47,6 +47,7 @@ class ProfileRow(Row):
     outcomes: list[Outcome5]
     tools: list[str]
     stopped_early: bool = False
+    demonstrated_tool: str | None = None
 
     def record(self, provenance: Mapping[str, Any]) -> Profile:
         """Return the record, checked for what types cannot say."""
@@ -56,7 +57,14 @@ class ProfileRow(Row):
         for reward, outcome in zip(self.rewards, self.outcomes, strict=True):
             if (reward is None) != (outcome in ("abstained", "failed")):
                 raise ValueError(f"outcome {outcome} with reward {reward}; it is null exactly if abstained or failed")
-        return Profile(tuple(self.rewards), tuple(self.outcomes), provenance, tuple(self.tools), self.stopped_early)
+        return Profile(
+            tuple(self.rewards),
+            tuple(self.outcomes),
+            provenance,
+            tuple(self.tools),
+            self.stopped_early,
+            self.demonstrated_tool,
+        )
 
     @classmethod
     def of(cls, profile: Profile) -> ProfileRow:
@@ -66,6 +74,7 @@ class ProfileRow(Row):
             outcomes=list(profile.outcomes),  # type: ignore[arg-type]
             tools=list(profile.tools),
             stopped_early=profile.stopped_early,
+            demonstrated_tool=profile.demonstrated_tool,
         )
 
 
@@ -110,6 +119,11 @@ class ProfileSet:
     cost: Mapping[str, float] = field(default_factory=dict)
     """Summed over trajectories: rollouts, seconds, tokens."""
 
+    @property
+    def outcomes(self) -> Counter[str]:
+        """Outcome -> rollouts."""
+        return count_outcomes(self.profiles.values())
+
 
 def read_profiles(path: str | Path) -> ProfileSet:
     """Read a profiles file, of a finished run or not.
@@ -138,7 +152,15 @@ def profile_set(path: Path, provenance: Mapping[str, Any], rows: Mapping[str, Tr
                 profiles[candidate_id] = candidate.profile.record(provenance)
             else:
                 excluded[candidate_id] = candidate.excluded or "unknown"
-    return ProfileSet(path, provenance, profiles, excluded, failures, cost)
+    return ProfileSet(path, provenance, profiles, excluded, failures, dict(cost))
+
+
+def count_outcomes(profiles: Iterable[Profile]) -> Counter[str]:
+    """Return outcome -> rollouts."""
+    counted: Counter[str] = Counter()
+    for profile in profiles:
+        counted.update(profile.outcomes)
+    return counted
 
 
 def check_provenance(recorded: Mapping[str, Any], current: Mapping[str, Any], where: str) -> None:

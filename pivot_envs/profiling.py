@@ -12,7 +12,7 @@ import math
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -32,7 +32,7 @@ from pivot_envs.errors import (
 )
 from pivot_envs.policy import CONTEXT_FULL, derive_seed
 from pivot_envs.profiles import CandidateRow, ProfileRow, ProfilesFile, TrajectoryRow, profile_set
-from pivot_envs.records import Sampling, Verdict, content_hash
+from pivot_envs.records import Action, Candidate, Sampling, Verdict, content_hash
 from pivot_envs.trajectories import file_hash
 
 logger = logging.getLogger(__name__)
@@ -69,6 +69,9 @@ class CandidateScorer(Protocol):
 
     def ids(self) -> Sequence[str]:
         """Return the candidate ids that can be scored."""
+
+    def candidate(self, pivot_id: str) -> Candidate:
+        """Return the candidate of an id."""
 
     def prompt(self, pivot_id: str, style: str | None = None) -> Prompt:
         """Return what a policy sees at a candidate."""
@@ -247,6 +250,7 @@ class _Rollouts:
     """The K rollouts of one candidate while they are made."""
 
     candidate_id: str
+    demonstrated_tool: str | None
     prompt: Prompt | None
     completions: list[Completion] = field(default_factory=list)
     verdicts: dict[int, Verdict] = field(default_factory=dict)
@@ -281,7 +285,8 @@ class _Run:
         self.total, self.started = total, time.monotonic()
         self.done = self.rollouts = self.failed = self.unsampled = 0
         self.held: list[TrajectoryRow] = []
-        self.window: deque[tuple[int, int, Counter[str]]] = deque(maxlen=WINDOW)
+        # Seeded by what is on disk, so that one bad trajectory left over does not stop every resumed run.
+        self.window = deque((_tally(row) for row in store.rows.values()), maxlen=WINDOW)
 
     def run(self, units: Sequence[Unit]) -> None:
         for start in range(0, len(units), self.config.trajectories_per_batch):
@@ -297,12 +302,14 @@ class _Run:
 
     def _prompted(self, candidate_id: str) -> _Rollouts:
         try:
-            return _Rollouts(candidate_id, self.scorer.prompt(candidate_id, self.config.prompt_style))
+            demonstrated = self.scorer.bench.domain.demonstration(self.scorer.candidate(candidate_id))
+            prompt = self.scorer.prompt(candidate_id, self.config.prompt_style)
+            return _Rollouts(candidate_id, _first_tool(demonstrated), prompt)
         except OURS_TO_FIX:
             raise
         except Exception as error:
             logger.warning("%s has no prompt: %s", candidate_id, error)
-            return _Rollouts(candidate_id, None, [_error(_reason("prompt", error))] * self.config.k)
+            return _Rollouts(candidate_id, None, None, [_error(_reason("prompt", error))] * self.config.k)
 
     def _finish(
         self, trajectory_id: str, unit: list[_Rollouts], sampled: Iterator[list[Completion]], units: int
@@ -321,7 +328,7 @@ class _Run:
         self.unsampled += sum(len(one.unsampled()) for one in waiting)
         for _ in range(self.config.retries + 1):
             self._judge(waiting, cost)
-        self._record(_row(trajectory_id, unit, cost), units)
+        self._record(_row(trajectory_id, unit, cost, self.scorer.bench.codec), units)
 
     def _sample(self, prompts: list[Prompt], n: int, seed: int) -> Iterator[list[Completion]]:
         """Yield exactly n completions for each prompt; a policy that breaks gives error completions."""
@@ -360,8 +367,8 @@ class _Run:
             one.verdicts[i] = verdict
             cost["verifier_seconds"] += verdict.cost.seconds
             cost["sandbox_seconds"] += verdict.cost.sandbox_seconds
-            cost["judge_calls"] += verdict.cost.calls
-            cost["judge_tokens"] += verdict.cost.tokens
+            cost["verifier_calls"] += verdict.cost.calls
+            cost["verifier_tokens"] += verdict.cost.tokens
 
     def _score(self, ids: list[str], texts: list[str]) -> list[Verdict]:
         try:
@@ -375,20 +382,16 @@ class _Run:
             return [Verdict("failed", None, "execution", _reason("scorer", error))] * len(ids)
         return [_checked(verdict) for verdict in verdicts]
 
-    def _count_tokens(self, completions: Sequence[Completion], cost: Cost) -> None:
+    @staticmethod
+    def _count_tokens(completions: Sequence[Completion], cost: Cost) -> None:
         cost["rollouts"] += len(completions)
         cost["completion_tokens"] += sum(len(one.token_ids) for one in completions)
         cost["prompt_tokens"] += len(completions[0].prompt_ids) if completions else 0
 
     def _record(self, row: TrajectoryRow, units: int) -> None:
         """Write the line, or hold it while too much of it failed: a dead endpoint must leave nothing behind."""
-        rows = [one.profile for one in row.candidates if one.profile is not None]
-        rollouts = sum(len(one.rewards) for one in rows)
-        failed = sum(one.outcomes.count("failed") for one in rows)
-        why: Counter[str] = Counter()
-        for one in row.candidates:
-            why.update(one.failures)
-        self.window.append((rollouts, failed, why))
+        rollouts, failed, _ = tally = _tally(row)
+        self.window.append(tally)
         self.done, self.rollouts, self.failed = self.done + 1, self.rollouts + rollouts, self.failed + failed
         self._check_window(over=False)
         self.held.append(row)
@@ -402,8 +405,7 @@ class _Run:
             self.progress(Progress(finished, self.total, self.rollouts, self.failed, pace * (units - self.done)))
 
     def _check_window(self, over: bool) -> None:
-        rollouts = sum(one[0] for one in self.window)
-        failed = sum(one[1] for one in self.window)
+        rollouts, failed = (sum(one[i] for one in self.window) for i in (0, 1))
         if failed <= self.config.max_failed_share * rollouts or (len(self.window) < WINDOW and not over):
             return
         why = sum((one[2] for one in self.window), Counter[str]()).most_common(1)
@@ -416,13 +418,22 @@ class _Run:
         )
 
 
-def _row(trajectory_id: str, unit: list[_Rollouts], cost: Cost) -> TrajectoryRow:
-    candidates = [_candidate_row(one) for one in unit]
+def _tally(row: TrajectoryRow) -> tuple[int, int, Counter[str]]:
+    """Return rollouts, failed ones, and why."""
+    profiles = [one.profile for one in row.candidates if one.profile is not None]
+    why: Counter[str] = Counter()
+    for one in row.candidates:
+        why.update(one.failures)
+    return sum(len(one.rewards) for one in profiles), why.total(), why
+
+
+def _row(trajectory_id: str, unit: list[_Rollouts], cost: Cost, codec: Any) -> TrajectoryRow:
     rounded = {name: round(value, 4) for name, value in sorted(cost.items()) if value}
-    return TrajectoryRow(trajectory_id=trajectory_id, candidates=candidates, cost=rounded)
+    rows = [_candidate_row(one, codec) for one in unit]
+    return TrajectoryRow(trajectory_id=trajectory_id, candidates=rows, cost=rounded)
 
 
-def _candidate_row(one: _Rollouts) -> CandidateRow:
+def _candidate_row(one: _Rollouts, codec: Any) -> CandidateRow:
     turn = parse_candidate_id(one.candidate_id)[2]
     if one.excluded:
         return CandidateRow(turn=turn, excluded=CONTEXT_FULL)
@@ -436,7 +447,8 @@ def _candidate_row(one: _Rollouts) -> CandidateRow:
     row = ProfileRow(
         rewards=[None if v.reward is None else float(v.reward) for v in verdicts],
         outcomes=[v.outcome for v in verdicts],
-        tools=[_first_tool(completion.text) for completion in one.completions],
+        tools=[_tool_written(completion.text, codec) for completion in one.completions],
+        demonstrated_tool=one.demonstrated_tool,
     )
     return CandidateRow(turn=turn, profile=row, failures=dict(failures))
 
@@ -444,20 +456,22 @@ def _candidate_row(one: _Rollouts) -> CandidateRow:
 def _checked(verdict: Verdict) -> Verdict:
     """Return the verdict, or a failed one where its reward is no number of ours."""
     if verdict.outcome in ("abstained", "failed"):
-        return verdict if verdict.reward is None else Verdict(verdict.outcome, None, verdict.level, verdict.reason)
+        return replace(verdict, reward=None)
     if verdict.reward is not None and math.isfinite(verdict.reward):
         return verdict
-    reason = f"verifier: outcome {verdict.outcome} with reward {verdict.reward}"
-    return Verdict("failed", None, verdict.level, reason)
+    return Verdict("failed", None, verdict.level, f"verifier: outcome {verdict.outcome} with reward {verdict.reward}")
 
 
-def _first_tool(text: str) -> str:
+def _first_tool(action: Action) -> str:
+    return _plain(action.calls[0].name, MAX_TOOL_NAME) if action.calls else ""
+
+
+def _tool_written(text: str, codec: Any) -> str:
     """Return the name of the first tool called, empty for a text and for what is no action."""
     try:
-        calls = decode(text, "message").calls
+        return _first_tool(decode(text, codec))
     except MalformedAction:
         return ""
-    return _plain(calls[0].name, MAX_TOOL_NAME) if calls else ""
 
 
 def _error(reason: str) -> Completion:
@@ -475,17 +489,14 @@ def _plain(text: str, limit: int = 160) -> str:
 
 def _summary(store: ProfilesFile, resumed: int) -> ProfileSummary:
     found = profile_set(store.path, store.provenance, store.rows)
-    outcomes: Counter[str] = Counter()
-    for each in found.profiles.values():
-        outcomes.update(each.outcomes)
     return ProfileSummary(
         path=store.path,
         trajectories=len(store.rows),
         resumed=resumed,
         candidates=len(found.profiles) + len(found.excluded),
-        rollouts=outcomes.total(),
-        failed=outcomes["failed"],
-        abstained=outcomes["abstained"],
+        rollouts=found.outcomes.total(),
+        failed=found.outcomes["failed"],
+        abstained=found.outcomes["abstained"],
         excluded=Counter(found.excluded.values()),
         failures=found.failures,
         cost=found.cost,

@@ -63,7 +63,7 @@ class Recordings:
         try:
             report: ReplayReport = self.domain.check(trajectory)
         except RestoreError as error:
-            logger.warning("trajectory %s cannot be replayed, its turns are left out: %s", trajectory.trajectory_id, error)
+            logger.warning("%s cannot be replayed, its turns are left out: %s", trajectory.trajectory_id, error)
             return {turn: "not_replayable" for turn in range(len(trajectory.assistant_indices))}
         reasons = {each.turn: each.dropped for each in report.turns}
         absent = {t: "not_reported" for t in range(len(trajectory.assistant_indices)) if t not in reasons}
@@ -73,7 +73,7 @@ class Recordings:
 def recordings_in(domain: Domain, path: Path) -> Recordings:
     """Return the recordings of a file; the same file is read once per process."""
     status = path.stat()
-    return _from_file(domain, path.resolve(), status.st_mtime_ns, status.st_size)
+    return _from_file(domain, path.resolve(), status.st_mtime_ns, status.st_size)  # type: ignore[arg-type]  # by identity
 
 
 def own_recordings(domain: Domain, split: str) -> Recordings:

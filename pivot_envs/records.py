@@ -175,6 +175,8 @@ class Profile:
     tools: tuple[str, ...] = ()
     """First tool of each rollout's action, `` for text: what the report by tool counts."""
     stopped_early: bool = False
+    demonstrated_tool: str | None = None
+    """First tool of the demonstration, `` for text, None where it was not recorded."""
 
     @property
     def valid(self) -> tuple[float, ...]:

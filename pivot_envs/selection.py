@@ -13,6 +13,7 @@ from math import comb
 from typing import TypeVar
 
 from pivot_envs.pivots import Selection, SelectorConfig, main_tool, rejection
+from pivot_envs.profiles import count_outcomes
 from pivot_envs.records import Profile
 
 ALARM_SHARE = 0.5
@@ -62,9 +63,7 @@ def report(selection: Selection) -> SelectionReport:
     """Count a selection."""
     profiles, kept = selection.profiles, {pivot.pivot_id for pivot in selection.kept}
     candidates = len(kept) + len(selection.rejected)
-    outcomes: Counter[str] = Counter()
-    for profile in profiles.values():
-        outcomes.update(profile.outcomes)
+    outcomes = count_outcomes(profiles.values())
     chance, expected = false_pivots(profiles, selection.config)
     measured = [profile for profile in profiles.values() if profile.variance is not None]
     return SelectionReport(

@@ -1,5 +1,7 @@
-"""A cache of restored states that is bounded by megabytes: the least recently used go first, and are replayed when
-they are asked for again. Domains own one; it knows nothing of what it keeps."""
+"""A cache of restored states, bounded by megabytes: the least recently used go first, and are replayed when wanted.
+
+Domains own one; it knows nothing of what it keeps.
+"""
 
 from __future__ import annotations
 

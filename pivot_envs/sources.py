@@ -11,25 +11,17 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 
 import numpy as np
 
 from pivot_envs.contracts import Domain
 from pivot_envs.errors import ConfigError, FingerprintMismatch, UnknownPivot, suggest
-from pivot_envs.records import Candidate, Pivot, Trajectory
 from pivot_envs.recordings import Recordings, file_sha256, own_recordings, recordings_in
+from pivot_envs.records import Candidate, Pivot, Trajectory, canonical_json
 
 MAX_REDRAWS = 64
 """Random turns tried before every trajectory is replayed to find the ones that can be used."""
-
-
-class _PivotFile(NamedTuple):
-    """What a source needs of a pivot file: the trajectory file it was selected from, and its rows."""
-
-    trajectories: str
-    sha256: str
-    pivots: list[Pivot]
 
 
 class Source:
@@ -61,6 +53,8 @@ class Source:
         self.domain, self.split = domain, split
         self._trajectories = _existing(trajectories, "trajectories")
         self._pivots_path = _existing(pivots, "pivots")
+        self.pivots: dict[str, Pivot] = self._open_pivots(self._pivots_path) if self._pivots_path else {}
+        """The pivots of the file by id, empty without a file."""
         self._tasks = {task.task_id for task in domain.tasks(split)}
         if pivot_ids is not None and (isinstance(pivot_ids, str) or not pivot_ids):
             raise ConfigError(f"pivot_ids is {pivot_ids!r}; expected a list of at least one id")
@@ -77,13 +71,11 @@ class Source:
             self._refuse(pivot_id, "is not among the pivot_ids this environment was made with", self._restricted)
         if self._pivots_path is not None:
             if pivot_id not in self.pivots:
-                self._refuse(
-                    pivot_id, f"is not in {self._pivots_path.name}; leave `pivots` unset to reach every turn", self.pivots
-                )
+                name = self._pivots_path.name
+                self._refuse(pivot_id, f"is not in {name}; leave `pivots` unset to reach every turn", self.pivots)
         elif reason := self.recordings.dropped(trajectory).get(turn):
-            near = [self._id(trajectory, t) for t in self._usable(trajectory)]
-            near = [each for each in near if each != pivot_id]
-            self._refuse(pivot_id, f"is no candidate: {reason}; this trajectory offers {', '.join(near[:6]) or 'none'}", ())
+            offered = ", ".join(self._id(trajectory, each) for each in self._usable(trajectory)[:6]) or "none"
+            self._refuse(pivot_id, f"is no candidate: {reason}; this trajectory offers {offered}", ())
         return Candidate(trajectory, turn)
 
     def at(self, trajectory_id: str, turn: int) -> Candidate:
@@ -129,19 +121,9 @@ class Source:
     @cached_property
     def recordings(self) -> Recordings:
         """The trajectories, read at first use."""
-        if self._trajectories is None and self._pivots_path is None:
+        if self._trajectories is None:
             return own_recordings(self.domain, self.split)
-        if self._pivots_path is None:
-            assert self._trajectories is not None
-            return recordings_in(self.domain, self._trajectories)
-        named = self._pivot_file
-        path = self._trajectories or self._beside(named.trajectories)
-        if (found := file_sha256(path)) != named.sha256:
-            raise FingerprintMismatch(
-                f"{self._pivots_path.name} was selected from {named.trajectories} with SHA-256 {named.sha256}, but "
-                f"{path} has {found}: use the file it was selected from, or profile and select again"
-            )
-        return recordings_in(self.domain, path)
+        return recordings_in(self.domain, self._trajectories)
 
     @cached_property
     def trajectories(self) -> tuple[Trajectory, ...]:
@@ -153,19 +135,6 @@ class Source:
                 "pass another split, or split='all'"
             )
         return found
-
-    @cached_property
-    def pivots(self) -> dict[str, Pivot]:
-        """The pivots of the file by id, empty without a file."""
-        return {each.pivot_id: each for each in self._pivot_file.pivots} if self._pivots_path is not None else {}
-
-    @cached_property
-    def _pivot_file(self) -> _PivotFile:
-        from pivot_envs.pivots import read_pivots  # that module builds on this layer; only its reader is used here
-
-        assert self._pivots_path is not None
-        header, pivots = read_pivots(self._pivots_path)
-        return _PivotFile(header.trajectories, header.trajectories_sha256, pivots)
 
     @cached_property
     def _chosen(self) -> tuple[str, ...]:
@@ -239,15 +208,29 @@ class Source:
     def _refuse(self, pivot_id: str, problem: str, known: Iterable[str]) -> NoReturn:
         raise UnknownPivot(f"pivot {_short(pivot_id)} {problem}.{suggest(str(pivot_id)[:200], known)}")
 
-    def _beside(self, trajectories: str) -> Path:
-        assert self._pivots_path is not None
-        name = Path(trajectories)
-        if name.is_absolute() or ".." in name.parts:
-            raise ConfigError(
-                f"{self._pivots_path} names the trajectory file {trajectories!r}, which does not stand beside "
-                "it; pass trajectories=FILE"
+    def _open_pivots(self, path: Path) -> dict[str, Pivot]:
+        """Read a pivot file and hold it against the domain and the trajectory file."""
+        from pivot_envs.pivots import read_pivots  # that module builds on this layer; only its reader is used here
+
+        header, pivots = read_pivots(path)
+        if header.domain != self.domain.name:
+            name = self.domain.name
+            raise ConfigError(f"{path} holds pivots of domain {header.domain!r}; name that one, not {name!r}")
+        if canonical_json(header.domain_fingerprint) != canonical_json(self.domain.fingerprint):
+            raise FingerprintMismatch(
+                f"{path.name} was selected in {header.domain} {canonical_json(header.domain_fingerprint)}, but here is "
+                f"{canonical_json(self.domain.fingerprint)}: install that version, or profile and select again"
             )
-        return _existing(self._pivots_path.parent / name, f"trajectories (named by {self._pivots_path.name})")  # type: ignore[return-value]
+        self._trajectories = self._trajectories or _existing(
+            path.parent / Path(header.trajectories).name, f"trajectories, as {path.name} names them"
+        )
+        assert self._trajectories is not None
+        if (found := file_sha256(self._trajectories)) != header.trajectories_sha256:
+            raise FingerprintMismatch(
+                f"{path.name} was selected from {header.trajectories} with SHA-256 {header.trajectories_sha256}, but "
+                f"{self._trajectories} has {found}: use the file it was selected from, or profile and select again"
+            )
+        return {each.pivot_id: each for each in pivots}
 
     def _id(self, trajectory: Trajectory, turn: int) -> str:
         return Candidate(trajectory, turn).candidate_id

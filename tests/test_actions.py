@@ -143,7 +143,11 @@ MALFORMED = {
     "bad_json": [call("{'a': 1}"), call("{") + call("{}"), "<tool_call></tool_call>", "<tool_call>5</tool_call>"],
     "duplicate_key": [call('{"a": 1, "a": 1}'), '<tool_call>{"name": "a", "name": "a", "arguments": {}}</tool_call>'],
     "not_finite": [call('{"a": NaN}'), call('{"a": [-Infinity]}'), call('{"a": 1e999}'), call('{"a": -1E+400}')],
-    "huge_number": [call('{"a": ' + "9" * 5000 + "}"), call('{"a": ' + "9" * 5000 + ".0}")],
+    "huge_number": [
+        call('{"a": ' + "9" * 5000 + "}"),
+        call('{"a": ' + "9" * 5000 + ".0}"),
+        call('{"a": [' + ("9" * 4299 + ",") * 40 + "1]}"),
+    ],
     "lone_surrogate": ["\ud800", call('{"a": "\\udc00"}'), call('{"\\ud83d": 1}')],
     "too_deep": [call("[" * 200_000), call('{"a":' * 70 + "1" + "}" * 70)],
     "too_large": [call('{"a": [' + "[]," * 300_000 + "1]}"), call('{"a": [' + "1," * 300_000 + "1]}"), "a" * 2_000_001],
@@ -423,5 +427,15 @@ def test_the_parser_of_a_tokenizer_gives_actions_and_malformed_actions(tokenizer
     for broken in (call("{"), call("[1]"), call("[" * 100_000), "x" * 300_000, "<tool_call>5</tool_call>"):
         with pytest.raises(MalformedAction):
             decode(broken, codec)
+    for unclosed, reader in (("<think>" + call("{}"), codec), (call("{}"), opened)):
+        with pytest.raises(MalformedAction, match="unclosed_think"):
+            decode(unclosed, reader)
+    with pytest.raises(MalformedAction, match="unclosed_tool_call"):
+        decode(call("{}").removesuffix("</tool_call>"), codec)
     with pytest.raises(ConfigError, match="only reads"):
         encode(expected, codec)
+
+
+def test_long_digits_inside_strings_are_text() -> None:
+    text = " ".join(["7" * 400] * 40)
+    assert decode(call(json.dumps({"text": text, "x": 1e5, "y": "1e9"})), "hermes").calls[0].arguments["text"] == text

@@ -2,6 +2,7 @@
 shipped environment that can be made here."""
 
 import gc
+import hashlib
 import json
 import math
 import os
@@ -10,6 +11,7 @@ import sys
 import threading
 import tracemalloc
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +28,9 @@ import toy_domain  # noqa: E402, F401 - registers the family todo
 import pivot_envs  # noqa: E402
 from pivot_envs.actions import encode  # noqa: E402
 from pivot_envs.env import PivotEnv  # noqa: E402
-from pivot_envs.errors import ConfigError, MissingDependency, UnknownPivot  # noqa: E402
-from pivot_envs.records import Action, ToolCall  # noqa: E402
+from pivot_envs.errors import ConfigError, FingerprintMismatch, MissingDependency, UnknownPivot  # noqa: E402
+from pivot_envs.pivots import PivotHeader, write_pivots  # noqa: E402
+from pivot_envs.records import Action, Pivot, ToolCall  # noqa: E402
 from pivot_envs.trajectories import read_trajectories, write_trajectories  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -139,7 +142,7 @@ def run_python(script: str, **environment: str) -> subprocess.CompletedProcess[s
     return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, env=env)
 
 
-def test_importing_the_package_loads_nothing_heavy(capsys: pytest.CaptureFixture[str]) -> None:
+def test_importing_the_package_loads_nothing_heavy(record_property: Any) -> None:
     done = run_python(
         "import sys, time; start = time.process_time(); import gymnasium; gym = time.process_time() - start\n"
         "start = time.process_time(); import pivot_envs; ours = time.process_time() - start\n"
@@ -148,8 +151,7 @@ def test_importing_the_package_loads_nothing_heavy(capsys: pytest.CaptureFixture
         OPENBLAS_NUM_THREADS="1",
     )
     assert done.returncode == 0, done.stderr
-    with capsys.disabled():
-        print(f"\nimport {done.stdout.strip()[2:].strip()}")
+    record_property("import", done.stdout.strip())
     assert done.stdout.startswith("[] ")
 
 
@@ -209,7 +211,7 @@ def test_options_win_over_the_draw() -> None:
     [
         ({"pivot_id": "todo/task-0-9/1"}, UnknownPivot, "no trajectory 'task-0-9'.* Did you mean .*'task-0-0'"),
         ({"pivot_id": "todo/task-0-0/99"}, UnknownPivot, "has turns 0 to 12"),
-        ({"pivot_id": "todo/task-0-0/0"}, UnknownPivot, "no candidate: scripted; this trajectory offers todo/task-0-0/1"),
+        ({"pivot_id": "todo/task-0-0/0"}, UnknownPivot, "no candidate: scripted; .* offers todo/task-0-0/1, "),
         ({"pivot_id": "retail/task-0-0/1"}, UnknownPivot, "not of the form todo/TRAJECTORY/TURN"),
         ({"pivot_id": "todo/task-0-0/-1"}, UnknownPivot, "names no turn"),
         ({"pivot_id": "x" * 100_000}, UnknownPivot, "not of the form"),
@@ -446,7 +448,7 @@ def test_nan_passes_through_the_episode_statistics() -> None:
         ({"sandbox": "podman"}, "sandbox is 'podman'"),
         ({"sandbox": "docker"}, "domain 'todo' has no use for sandbox='docker'; leave it at 'auto'"),
         ({"judge": {"base_url": "http://127.0.0.1:1", "model": "m"}}, "has no use for judge"),
-        ({"judge": {"base_url": "http://h", "model": "m", "api_key": "k"}}, "keys come from the environment alone; got"),
+        ({"judge": {"base_url": "http://h", "model": "m", "api_key": "k"}}, "keys come from the environment alone"),
         ({"judge": {"base_url": "http://user:pw@h", "model": "m"}}, "no credentials"),
         ({"judge": {"base_url": "file:///x", "model": "m"}}, "holds a scheme and a host"),
         ({"judge": {"base_url": "http://h", "model": ""}}, "non-empty"),
@@ -474,9 +476,8 @@ def test_trajectories_come_from_a_file_and_keep_to_the_split_of_their_tasks(tmp_
     domain = toy_domain.todo.TodoDomain()
     file = tmp_path / "runs.jsonl"
     write_trajectories(file, [domain.demonstrate(task, 5) for task in domain.tasks("all")])
-    assert {each.split("/")[1] for each in make(trajectories=str(file)).bench.source.ids()} == {
-        f"task-{n}-5" for n in range(6)
-    }
+    of_train = {each.split("/")[1] for each in make(trajectories=str(file)).bench.source.ids()}
+    assert of_train == {f"task-{n}-5" for n in range(6)}
     everything = make(trajectories=str(file), split="all")
     assert len(everything.bench.source.ids()) == 8 * 12
     with pytest.raises(UnknownPivot, match="belongs to another split than 'train'"):
@@ -529,6 +530,51 @@ def test_a_cache_folder_that_cannot_be_written_is_done_without(
     env = make("todo-counting", domain_options={"tag": "no cache"})
     assert env.reset(seed=0)[1]["pivot_id"]
     assert "stay in memory" in caplog.text and "PIVOT_ENVS_CACHE" in caplog.text
+
+
+@pytest.fixture
+def pivot_files(tmp_path: Path) -> tuple[Path, Path, PivotHeader, list[Pivot]]:
+    """A trajectory file and three pivots chosen from it, one of them in the test split."""
+    domain = toy_domain.todo.TodoDomain()
+    file, chosen = tmp_path / "runs.jsonl", tmp_path / "pivots.jsonl"
+    write_trajectories(file, [domain.demonstrate(task, 0) for task in domain.tasks("all")])
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    header = PivotHeader(file.name, digest, "todo", domain.fingerprint, {})
+    pivots = [Pivot(f"todo/task-{n}-0/{t}", f"task-{n}-0", t) for n, t in ((0, 1), (2, 5), (7, 3))]
+    write_pivots(chosen, header, pivots)
+    return file, chosen, header, pivots
+
+
+def test_pivots_alone_name_their_trajectories_and_only_they_are_drawn(
+    pivot_files: tuple[Path, Path, PivotHeader, list[Pivot]],
+) -> None:
+    _, chosen, _, _ = pivot_files
+    env = make(pivots=str(chosen))
+    assert {env.reset()[1]["pivot_id"] for _ in range(40)} == {"todo/task-0-0/1", "todo/task-2-0/5"}
+    assert make(pivots=str(chosen), split="test").bench.source.ids() == ["todo/task-7-0/3"]
+    with pytest.raises(UnknownPivot, match="is not in pivots.jsonl; leave `pivots` unset"):
+        env.reset(options={"pivot_id": "todo/task-0-0/2"})
+    with pytest.raises(UnknownPivot, match="belongs to another split"):
+        env.reset(options={"pivot_id": "todo/task-7-0/3"})
+
+
+def test_pivots_of_another_file_world_or_domain_are_refused(
+    pivot_files: tuple[Path, Path, PivotHeader, list[Pivot]], tmp_path: Path
+) -> None:
+    file, chosen, header, pivots = pivot_files
+    other = tmp_path / "other.jsonl"
+    write_trajectories(other, list(read_trajectories(file))[:3])
+    with pytest.raises(FingerprintMismatch, match="selected from runs.jsonl with SHA-256 .*, but .*other.jsonl has"):
+        make(pivots=str(chosen), trajectories=str(other))
+    write_pivots(chosen, replace(header, domain_fingerprint={"package": "todo", "version": "0"}), pivots)
+    with pytest.raises(FingerprintMismatch, match='selected in todo .*"version":"0".* but here is .*"version":"1"'):
+        make(pivots=str(chosen))
+    write_pivots(chosen, replace(header, trajectories="gone.jsonl"), pivots)
+    with pytest.raises(ConfigError, match="trajectories, as pivots.jsonl names them: there is no file .*gone.jsonl"):
+        make(pivots=str(chosen))
+    write_pivots(chosen, header, pivots)
+    with pytest.raises(ConfigError, match="holds pivots of domain 'todo'; name that one, not 'todo-talking'"):
+        make("todo-talking", pivots=str(chosen))
 
 
 # --- rendering and tidiness ---

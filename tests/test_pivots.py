@@ -16,6 +16,7 @@ from pivot_envs.pivots import (
     PivotHeader,
     SelectorConfig,
     main_tool,
+    make_header,
     read_pivots,
     rejection,
     select,
@@ -86,7 +87,14 @@ def test_selection_rates_are_the_exact_binomials_and_simulation_agrees_within_a_
 
 @pytest.mark.parametrize(
     ("fpr", "k", "min_successes", "share"),
-    [(0.01, 8, 1, 7.7), (0.01, 16, 1, 14.9), (0.01, 16, 2, 1.1), (0.05, 8, 1, 34), (0.05, 16, 1, 56), (0.05, 16, 2, 19)],
+    [
+        (0.01, 8, 1, 7.7),
+        (0.01, 16, 1, 14.9),
+        (0.01, 16, 2, 1.1),
+        (0.05, 8, 1, 34),
+        (0.05, 16, 1, 56),
+        (0.05, 16, 2, 19),
+    ],
 )
 def test_unsolvable_states_pass_by_verifier_noise_as_often_as_computed(
     fpr: float, k: int, min_successes: int, share: float
@@ -185,10 +193,11 @@ def test_max_share_per_tool_keeps_as_many_as_it_can_within_the_share() -> None:
         select(profiles, SelectorConfig(max_share_per_tool=0.2))
 
 
-def test_a_candidates_tool_is_what_its_accepted_rollouts_call() -> None:
+def test_a_candidates_tool_is_the_demonstrated_one_or_what_its_accepted_rollouts_call() -> None:
     profile = Profile((1.0, 0.0, 0.0), ("accepted", "rejected", "rejected"), {}, ("look_up", "close", "close"))
     assert main_tool(profile) == "look_up"
     assert main_tool(replace(profile, rewards=(0.0,) * 3, outcomes=("rejected",) * 3)) == "close"
+    assert main_tool(replace(profile, demonstrated_tool="")) == ""
 
 
 def test_kept_pivots_stand_in_the_order_of_trajectory_and_turn() -> None:
@@ -280,6 +289,21 @@ def test_the_written_file_is_the_golden_one_and_reads_back_equal(tmp_path: Path)
     assert path.read_text() == GOLDEN
     assert read_pivots(path) == (HEADER, PIVOTS)
     assert [entry.name for entry in tmp_path.iterdir()] == ["pivots.jsonl"]
+
+
+def test_the_header_is_made_of_the_profiles_provenance_and_only_for_the_file_that_was_profiled(tmp_path: Path) -> None:
+    source = tmp_path / "trajectories.jsonl"
+    source.write_text("{}\n")
+    sha = "ca3d163bab055381827226140568f3bef7eaac187cebd76878e0b63e9e442356"
+    made_with = PROVENANCE | {"domain_fingerprint": {"version": "1"}, "trajectories_sha256": sha}
+    header = make_header(made_with, SelectorConfig(lambda_diff=0.5), source)
+    assert (header.trajectories, header.trajectories_sha256, header.domain) == ("trajectories.jsonl", sha, "d")
+    assert header.selector["lambda_diff"] == 0.5 and header.profile == made_with
+    write_pivots(tmp_path / "pivots.jsonl", header, select({"d/a/1": binary(3, provenance=made_with)}).kept)
+    assert read_pivots(tmp_path / "pivots.jsonl")[0] == header
+    source.write_text("{ }\n")
+    with pytest.raises(FingerprintMismatch, match="trajectories.jsonl: trajectories_sha256 was 'ca3d"):
+        make_header(made_with, SelectorConfig(), source)
 
 
 @pytest.mark.parametrize(

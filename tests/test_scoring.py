@@ -69,7 +69,8 @@ def test_verdicts_come_in_the_order_of_the_pairs() -> None:
     mixed = [*ids, *reversed(ids)]
     verdicts = scorer.score(mixed, [*own, *own])
     assert [v.reward for v in verdicts[:24]] == [1.0] * 24
-    singly = [scorer.score([pivot_id], [action])[0].outcome for pivot_id, action in zip(mixed, [*own, *own], strict=True)]
+    pairs = zip(mixed, [*own, *own], strict=True)
+    singly = [scorer.score([pivot_id], [action])[0].outcome for pivot_id, action in pairs]
     assert [v.outcome for v in verdicts] == singly
 
 

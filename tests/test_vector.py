@@ -69,7 +69,8 @@ def test_each_sub_environment_draws_from_its_own_pivots(mode: str) -> None:
 
 def test_shares_are_dealt_out_or_named() -> None:
     with make_closing(pivot_ids=[*IDS, "todo/task-3-0/1"], num_envs=2) as envs:
-        assert [each.unwrapped.bench.source.ids() for each in envs.envs] == [[IDS[0], IDS[2]], [IDS[1], "todo/task-3-0/1"]]
+        found = [each.unwrapped.bench.source.ids() for each in envs.envs]
+        assert found == [[IDS[0], IDS[2]], [IDS[1], "todo/task-3-0/1"]]
     with make_closing(shards=[IDS[:2], IDS[2:]]) as envs:
         assert [each.unwrapped.bench.source.ids() for each in envs.envs] == [IDS[:2], IDS[2:]]
     with make_closing(num_envs=2) as envs:
@@ -94,7 +95,7 @@ class make_closing:  # noqa: N801 - reads as a call
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [
-        ({"pivot_ids": IDS, "shared_memory": True}, "shared_memory=True cannot hold chat messages.*shared_memory=False"),
+        ({"num_envs": 2, "shared_memory": True}, "shared_memory=True cannot hold chat messages.*shared_memory=False"),
         ({"pivot_ids": IDS, "shards": [IDS]}, "pass one of them"),
         ({"pivot_ids": IDS, "num_envs": 4}, "3 pivot_ids for num_envs=4"),
         ({"shards": [IDS, []]}, "at least one id for each"),
@@ -156,7 +157,8 @@ def test_nan_rewards_break_neither_vectors_nor_statistics(mode: str, autoreset: 
 def test_infos_of_every_kind_fit_into_one_vector_info_whatever_comes_first() -> None:
     scorer = Scorer("todo")
     right = encode(scorer.bench.domain.demonstration(scorer.candidate(IDS[0])))
-    kinds = [right, wrong(), "no json", encode(Action()), encode(Action(text="x")), encode(Action(calls=(ToolCall("x", {}),)))]
+    unknown = encode(Action(calls=(ToolCall("x", {}),)))
+    kinds = [right, wrong(), "no json", encode(Action()), encode(Action(text="x")), unknown]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         envs = make_vec("PivotTodo-v0", shards=[[IDS[0]]] * len(kinds))

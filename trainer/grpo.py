@@ -161,8 +161,9 @@ def train(
     Raises:
         ConfigError: something cannot be meant.
         FingerprintMismatch: resuming with another config, pivot set, reference or provenance.
-        VerifierError: too many verdicts failed; a checkpoint is saved first.
-        KeyboardInterrupt: after saving a checkpoint.
+        VerifierError: too many verdicts failed.
+        PolicyError: the update itself went wrong: not finite, or off-policy before any update.
+        KeyboardInterrupt: Ctrl-C. Like every error outside an update, it leaves a checkpoint behind.
     """
     _check_policies(policy, reference, config)
     usable, excluded = readable(policy, pivots)
@@ -176,7 +177,7 @@ def train(
         step = 0
         folder.create(_manifest(policy, reference, usable, excluded, config, provenance or {}))
     update = _Update(policy, reference, optimizer, config)
-    rows = []
+    rows, whole = [], True
     try:
         while step < config.steps:
             started = perf_counter()
@@ -188,8 +189,9 @@ def train(
             _stop_on_failures(row, groups, config)
             sampled = perf_counter()
             with uninterrupted():
+                whole = False
                 row |= update(groups)
-                step += 1
+                step, whole = step + 1, True
                 row |= {"seconds": perf_counter() - started, "seconds/rollouts": sampled - started}
                 folder.append_metrics(row)
                 rows.append(row)
@@ -197,10 +199,10 @@ def train(
                     folder.save(step, policy, optimizer)
             if on_step:
                 on_step(row)
-    except (KeyboardInterrupt, VerifierError):
-        # Weights and optimizer still are those after `step` steps: sampling changes nothing, an update is never cut.
-        with uninterrupted():
-            logger.warning("stopped after step %d; saved %s", step, folder.save(step, policy, optimizer))
+    except BaseException:
+        if whole:  # Ctrl-C, or a failure while sampling and scoring: the weights are those after `step` steps
+            with uninterrupted():
+                logger.warning("stopped after step %d; saved %s", step, folder.save(step, policy, optimizer))
         raise
     if update.checks:
         folder.write_manifest({**folder.read_manifest(), "checks": update.checks})
@@ -409,7 +411,7 @@ def _check_policies(policy: object, reference: TransformersPolicy | None, config
     if not isinstance(policy, TransformersPolicy):
         raise ConfigError(
             f"policy {getattr(policy, 'name', policy)!r} cannot be trained here: its weights and log-probs are not in "
-            "this process. Load a local model with load_policy; to train behind a server or on many GPUs use TRL or verl"
+            "this process. Load a local model with load_policy; to train behind a server or on many GPUs: TRL or verl"
         )
     if config.beta > 0 and reference is None:
         raise ConfigError(f"beta is {config.beta}, so a frozen reference policy is needed; give one, or set beta to 0")

@@ -363,7 +363,7 @@ def load_policy(path_or_name: str | Path, device: str = "cpu", **settings: Any) 
     saved = json.loads(saved_settings.read_text(encoding="utf-8")) if saved_settings.is_file() else {}
     model = _from_pretrained(AutoModelForCausalLM, source, dtype=torch.float32)
     for parameter in model.parameters():
-        # Weights mapped from a file lie unaligned, and kernels round otherwise than on those of the policy that saved it.
+        # Weights mapped from a file lie unaligned, where kernels round otherwise than on the weights that were saved.
         parameter.data = parameter.data.clone()
     tokenizer = _from_pretrained(AutoTokenizer, source)
     return TransformersPolicy(model, tokenizer, device=device, **{"name": source, **saved, **settings})

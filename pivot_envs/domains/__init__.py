@@ -1,4 +1,4 @@
-"""The table of families, and how a domain is found by name. One row a family; nothing is imported until it is asked for.
+"""The table of families, and how a domain is found by name. One row a family; nothing is imported before it is wanted.
 
 A domain outside this package joins with `register_domain`, see `docs/adding_a_domain.md`.
 """

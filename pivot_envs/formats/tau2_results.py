@@ -186,7 +186,9 @@ def _trajectory(
         }
         return from_record(record)
     except RecordError as error:
-        raise RecordError(error.problem, file=file, field=f"{place}.{_place(error.field, places)}".rstrip(".")) from None
+        raise RecordError(
+            error.problem, file=file, field=f"{place}.{_place(error.field, places)}".rstrip(".")
+        ) from None
 
 
 def _flattened(run: Mapping[str, Any]) -> tuple[list[Any], list[str]]:

@@ -7,7 +7,7 @@ pytest.importorskip("transformers")
 
 TEXTS = [
     "user: please look up line 4711 and restart the router",
-    "assistant: <tool_call>\n{\"name\": \"get_line\", \"arguments\": {\"line_id\": \"4711\"}}\n</tool_call>",
+    'assistant: <tool_call>\n{"name": "get_line", "arguments": {"line_id": "4711"}}\n</tool_call>',
     "yes no maybe alpha beta gamma delta red green blue",
 ] * 10
 

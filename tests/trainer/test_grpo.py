@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from pivot_envs.contracts import Completion  # noqa: E402
-from pivot_envs.errors import ConfigError, FingerprintMismatch, PolicyError, VerifierError  # noqa: E402
+from pivot_envs.errors import ConfigError, FingerprintMismatch, PolicyError, SandboxError, VerifierError  # noqa: E402
 from pivot_envs.policy import ScriptedPolicy  # noqa: E402
 from pivot_envs.records import Sampling, Verdict  # noqa: E402
 from pivot_envs.trainer.grpo import GRPOConfig, _Update, draw_pivots, train  # noqa: E402
@@ -48,9 +48,10 @@ def rows_without_time(folder):
     return [{key: value for key, value in row.items() if not key.startswith("seconds")} for row in rows]
 
 
+@pytest.mark.slow
 def test_training_raises_the_reward_and_leaves_a_loadable_policy(tiny, pivots, tmp_path):
     policy = tiny()
-    config = replace(CONFIG, steps=15, pivots_per_step=4, group_size=8, lr=3e-3, beta=1e-3)
+    config = replace(CONFIG, steps=12, pivots_per_step=4, group_size=16, lr=2e-2, beta=1e-3, micro_batch=16)
     result = train(policy, tiny(), pivots, score, config, tmp_path / "run")
     rewards = [row["reward/mean"] for row in result.metrics]
     assert sum(rewards[-3:]) / 3 > 0.9 > 0.6 > sum(rewards[:2]) / 2
@@ -112,7 +113,9 @@ def test_an_interrupt_saves_a_checkpoint_and_the_resumed_run_is_unharmed(tiny, p
 
 
 def test_resuming_with_anything_else_changed_is_refused(tiny, pivots, prompt, tmp_path):
-    train(tiny(), tiny(), pivots, score, replace(CONFIG, steps=1), tmp_path / "run", provenance={"verifier": "effect/1"})
+    train(
+        tiny(), tiny(), pivots, score, replace(CONFIG, steps=1), tmp_path / "run", provenance={"verifier": "effect/1"}
+    )
 
     def again(reference=None, given=pivots, config=CONFIG, provenance=None):
         provenance = provenance or {"verifier": "effect/1"}
@@ -157,12 +160,31 @@ def test_dead_groups_change_no_policy_gradient_whether_skipped_or_not(tiny, pivo
     gradients = []
     for beta, reference in ((0.0, None), (1e-12, tiny())):
         policy = tiny()
-        groups = collect(policy, dict(list(pivots.items())[:2]), one_dead, 4, Sampling(max_tokens=6), 0, False)
+        groups = collect(policy, dict(list(pivots.items())[:2]), one_dead, 8, Sampling(max_tokens=6), 0, False)
+        assert [len(set(group.rewards)) for group in groups] == [2, 1]
         optimizer = torch.optim.SGD(policy.model.parameters(), lr=0.0)
         _Update(policy, reference, optimizer, replace(CONFIG, beta=beta))(groups)
         gradients.append(torch.cat([p.grad.flatten() for p in policy.model.parameters()]))
     assert float(gradients[0].norm()) > 0
     assert torch.allclose(gradients[0], gradients[1], atol=1e-7)
+
+
+def test_pivots_with_equal_prompts_are_groups_of_their_own(tiny, prompt, tmp_path):
+    """Merged, half of the rollouts would win; apart, both groups are dead."""
+    same = {"toy/a/0": prompt("toy/a/0"), "toy/b/0": prompt("toy/b/0")}
+    by_pivot = {"toy/a/0": ACCEPTED, "toy/b/0": REJECTED}
+    config = replace(CONFIG, steps=1, beta=0.0)
+    result = train(tiny(), None, same, lambda ids, actions: [by_pivot[i] for i in ids], config, tmp_path / "run")
+    assert (result.metrics[0]["dead_groups"], result.metrics[0]["reward/mean"]) == (2, 0.5)
+
+
+def test_an_error_while_scoring_leaves_a_checkpoint_behind(tiny, pivots, tmp_path):
+    def lost(pivot_ids, actions):
+        raise SandboxError("no engine answers")
+
+    with pytest.raises(SandboxError, match="no engine answers"):
+        train(tiny(), tiny(), pivots, lost, CONFIG, tmp_path / "run")
+    assert (tmp_path / "run" / "checkpoints" / "step-000000").is_dir()
 
 
 def test_failed_and_truncated_rollouts_leave_baseline_loss_and_token_count(tiny, pivots):
@@ -181,7 +203,9 @@ def test_failed_and_truncated_rollouts_leave_baseline_loss_and_token_count(tiny,
     gradients, units = [], []
     for one in (masked, without):
         policy = tiny()
-        row = _Update(policy, None, torch.optim.SGD(policy.model.parameters(), lr=0.0), replace(CONFIG, beta=0.0))([one])
+        row = _Update(policy, None, torch.optim.SGD(policy.model.parameters(), lr=0.0), replace(CONFIG, beta=0.0))(
+            [one]
+        )
         units.append(row["loss_units"])
         gradients.append(torch.cat([p.grad.flatten() for p in policy.model.parameters()]))
     assert units[0] == units[1] == sum(len(group.completion_ids[i]) for i in kept)

@@ -109,7 +109,9 @@ def test_a_pass_over_a_group_forwards_the_prompt_once():
     model.config.max_position_embeddings = 2048
     prompt_ids, completions = ids(0, 1024), [ids(g, 48) for g in range(8)]
     counted = []
-    hook = model.model.embed_tokens.register_forward_hook(lambda module, inputs, output: counted.append(inputs[0].numel()))
+    hook = model.model.embed_tokens.register_forward_hook(
+        lambda module, inputs, output: counted.append(inputs[0].numel())
+    )
     loss = lambda logprobs, mask, rows: -logprobs.sum() / 384  # noqa: E731
     for mode, expected in (("cache", 1408), ("full", 8576)):
         counted.clear()

@@ -23,7 +23,7 @@ def examples(prompt):
 
 
 def test_a_tiny_model_learns_its_demonstrations_by_heart(tiny, examples, tmp_path):
-    policy, seen = tiny(), []
+    policy, seen = tiny(width=64), []
     config = SFTConfig(epochs=60, batch_size=3, lr=5e-3)
     result = train_sft(policy, examples, config, tmp_path / "sft", seen.append)
     assert result.last_loss < 0.1 < 4 < result.first_loss

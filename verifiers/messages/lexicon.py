@@ -66,12 +66,12 @@ CURRENCIES = {"$": "$", "usd": "$", "us$": "$", "dollar": "$", "dollars": "$", "
 
 OPERATIONS = _table({
     "refund": rf"refund\w*|reimburs\w*|money back|(?:get|got|receive|have|pay|paid|give|gave|put|see)(?: you)? (?:{A}"
-              rf"|the (?:money|amount))(?: (?:dollars|usd))? (?:back|on (?:your|the))|return\w* (?:{A}(?:,? (?:and )?)?)+"
-              rf"|cards? (?:\w+ ){{0,3}}credited|credited (?:back )?to (?:your|the) (?:\w+ )?(?:card|paypal)|{A} back",
+              rf"|the (?:money|amount))(?: (?:dollars|usd))? (?:back|on (?:your|the))|(?:have|has|was|were|been|i|we) returned (?:you )?(?:{A}(?:,? (?:and )?)?)+|you (?:have )?received {A}"
+              rf"|cards? (?:\w+ ){{0,3}}credited|(?:go|goes|going|sent) back (?:to|onto)|credited (?:back )?to (?:your|the) (?:\w+ )?(?:card|paypal)|{A} back",
     "cancel": r"cancel\w*|call(?:ed)? off|annul\w*",
     "return": r"return\w*|(?:send|sent|sending|ship|mail) (?:it|them|the \w+|that|this) back|(?:come|coming) back|inbound",
     "exchange": r"exchang\w*|swap\w*|replac(?:e|ed|ing|ement|ements)",
-    "modify": r"modif\w*|chang(?:e|ed|es|ing)|updat\w*|edit(?:ed|ing)?|corrected|can correct|could correct|set to|switched to|set (?:the |your |a )?(?:\w+ ){1,3}to"
+    "modify": r"modif\w*|mov(?:e|ed|ing) (?:your|the|you)(?! up| down)|switch(?:ed|ing)? you to|chang(?:e|ed|es|ing)|updat\w*|edit(?:ed|ing)?|corrected|can correct|could correct|set to|switched to|set (?:the |your |a )?(?:\w+ ){1,3}to"
               r"|(?:make|made|apply) (?:this|the|that|these) (?:change|adjustment)s?",
     "reschedule": r"reschedul\w*|re schedul\w*|postpon\w*|move the (?:visit|appointment)",
     "book": r"book(?:ed|ing|ings)?|schedul\w*|reserved?|arranged?",
@@ -114,7 +114,7 @@ BENEFITS = frozenset({"credit", "certificate", "benefit", "free", "refund", "upg
 """Operations that give the customer something: never free to add."""
 DEVICE = frozenset({"reboot", "reset", "on", "off", "speed_test", "accept", "decline"})
 """Operations a customer can be told to carry out."""
-EFFECTIVE = frozenset(OPERATIONS) - {"free", "benefit", "accept", "decline", "speed_test", "fix", "found", "return"}
+EFFECTIVE = frozenset(OPERATIONS) - {"free", "benefit", "accept", "decline", "speed_test", "found", "return"}
 """Operations whose claim, if untrue, is a false report."""
 
 ASKED = _table({
@@ -133,7 +133,7 @@ ASKED = _table({
     "order_id": r"(?:order|reservation|booking|confirmation) (?:ids?|numbers?|codes?|references?)",
     "reason": r"reasons?|why",
     "payment_method": r"payment methods?|how (?:would you like|you would like|do you want|you want) to pay"
-                      r"|which (?:card|payment)",
+                      r"|which (?:card|payment)|card (?:to use|you (?:would like|want) to use|should i use)",
     "origin": r"origin|departure (?:city|airport)|(?:flying|fly|travel\w*|depart\w*) from",
     "destination": r"destination|arrival (?:city|airport)|from and to|(?:flying|fly|travel\w*) to",
     "travel_date": r"(?:travel|departure|flight|preferred) dates?|what date|which dates?|which day|what day|when (?:would|do) you",
@@ -192,8 +192,9 @@ OPPOSITES: tuple[tuple[str, re.Pattern[str], re.Pattern[str]], ...] = tuple(
         ("direction", r"incoming|inbound|upload", r"outgoing|outbound|download"),
         ("side", r"left", r"right (?:side|hand)"),
         ("move", r"increas\w*|rais\w*|went up|goes up", r"decreas\w*|lower(?:ed|s)|reduc\w*|went down|goes down"),
-        ("sequence", r"before you|before the|prior to|until", r"after you|after the|once you|following"),
-        ("edge", r"start(?:s|ed|ing)?|begin\w*|began", r"ends?|ended|stop(?:s|ped)?|expir\w*"),
+        ("cost", r"(?<!feel )free(?! to)|complimentary|no (?:extra )?(?:cost|charge)", r"pay|charged?|costs?|fees?"),
+        ("sequence", r"before you|before the|prior to", r"after you|after the|once you|following"),
+        ("edge", r"start(?:s|ed|ing)?|begin\w*|began", r"ends?|ended|stop(?:s|ped)?|expir\w*|(?:runs?|valid|lasts?|open) (?:until|through|to)"),
         ("state", r"(?:is|are|was|currently|still|already|seems?|be) (?:currently |still |already |switched |turned |now )*(?:on(?! (?:the|your|file|its|our|a|m|\w+day|§))|enabled|active|connected)",
          r"(?:is|are|was|currently|still|already|seems?|be|been) (?:currently |still |already |switched |turned |now |to be )*(?:off|disabled|inactive|disconnected)"),
         ("plug", r"plug(?:ged)? (?:it )?in", r"unplug\w*"),
@@ -218,8 +219,8 @@ NEGATION = _any(
 )
 NOT_NEGATION = re.compile(
     r"\b(?:do not hesitate|no problem|no worries|not a problem|no longer (?:need\w*|want\w*)|not only|if not|or not|why not|no trouble"
-    r"|yes ?(?:/|or) ?no|no ?(?:/|or) ?yes|cannot wait|no later than|not sure (?:which|where)|no need to worry|whether or not"
-    r"|nothing else is needed|nothing (?:else|more) (?:to do|needed))"
+    r"|yes(?: ?/ ?| or | )no|no(?: ?/ ?| or | )yes|cannot wait|no later than|not sure (?:which|where)|no need to worry|whether or not"
+    r"|nothing (?:else|more)\b|no (?:further|other|more) (?:action|step|change)s?|no need to (?:do|call|worry|reply)|not have to do anything|if (?:\w+ ){1,4}not\b)"
 )
 """Phrases that hold a negation word and deny nothing."""
 
@@ -228,6 +229,7 @@ RETRACTION = _any(
     r"that (?:is|was) (?:not true|wrong|false|a lie)", r"i (?:take|took) (?:that|it) back", r"forget (?:that|what|it|everything)",
     r"not really", r"correction", r"i was (?:joking|wrong|mistaken)", r"the opposite is true", r"none of (?:this|that|the above) is",
     r"contrary to", r"wait,? no", r"but no",
+    r"(?:did|does|has|have|had|was|were|is|could) not (?:actually |yet |really |in fact )?(?:go through|gone through|happen\w*|take effect|complete\w*|succe\w*|valid|true|real)",
 )
 GRADER = re.compile(
     r"\[\[|\]\]|\ba ?(?:=|==|!=) ?b\b|<\|?\w+\|?>|\b(?:system prompt|system:|assistant:|user:|ignore (?:all |any )?(?:previous|prior|above)"
@@ -244,7 +246,7 @@ HEDGE = _any(r"might", r"may have (?:been)?", r"maybe", r"perhaps", r"possibly",
 CONDITION = _any(r"only if", r"only after", r"unless", r"provided that", r"on condition", r"as long as", r"subject to", r"assuming",
                  r"except (?:if|when|that)", r"but only", r"in case you pay", r"once (?:my|our|the|a) (?:manager|supervisor|team|department)",
                  r"until (?:my|our|the|a) (?:manager|supervisor)", r"pending approval", r"depending on")
-IF_CLAUSE = re.compile(r"\bif (?!you (?:would like|want|wish|agree|confirm|need|have|prefer|are (?:happy|ok|fine|ready)|say|reply|do not|don t)"
+IF_CLAUSE = re.compile(r"(?<!know )(?<!tell me )(?<!check )(?<!see )(?<!me )\bif (?!you (?:would like|want|wish|agree|confirm|need|have|prefer|are (?:happy|ok|fine|ready)|say|reply|do not|don t)"
                        r"|there is anything|that (?:is|works|sounds)|so\b|everything|this (?:is|looks)|not\b|it (?:is )?(?:helps|works|ok|possible)"
                        r"|anything|possible|yes|necessary|any\b|all\b|the \w+ (?:is|turns|goes|works|comes))")
 
@@ -253,14 +255,15 @@ CONFIRM = re.compile(
     r"(?:all )?(?:correct|right|ok|okay|fine|alright|accurate|look\w*|sound\w*|work|be ok\w*|be all right|good)|(?:would|do) you (?:like|want) (?:me|us) to"
     r"|(?:would|do) you (?:like|want) (?:to|that|it|one|this|the)|do you agree|are you (?:ok|okay|happy|sure|fine)|is it (?:ok|okay|alright|fine)|"
     r"(?:reply|answer|respond|say|type|write)(?: with)?:? (?:\W?yes)|yes ?(?:/|or) ?no|can i (?:proceed|go|charge)|want me to|like me to|ok to|okay to|"
-    r"you (?:want|would like) (?:me|us|to) |interested in|does that (?:work|sound)|give me your (?:go ahead|ok|consent|approval)|your approval|"
+    r"(?:^|so |confirm:? |that )you (?:want|would like) (?:me|us) to |interested in|does that (?:work|sound)|give me your (?:go ahead|ok|consent|approval)|your approval|"
     r"let me know (?:if|whether) (?:you would like|you want|i should|i may|that works|to proceed|this is ok|it is ok))"
 )
 WH = re.compile(r"\b(?:which|what|when|where|who|whose|how(?: many| much| old)?|why)\b")
 REQUEST = re.compile(
-    r"\b(?:please|kindly|could you|can you|would you (?:please|kindly|mind)|will you|may i (?:have|ask|know|get)|i (?:will |would |also |just |still |first )*need"
-    r"|we (?:will |would )*need|i (?:will |would )?require|let me know|tell me|share|provide|send me|give me|read me|i would like to know|"
-    r"choose|select|pick|specify|indicate|let us|try|have a look|start by|next,|then,|now,|you (?:should|must|need to|have to|can now)|make sure|be sure to)\b"
+    r"(?:\b(?:please|kindly|could you|can you|would you (?:please|kindly|mind)|will you|may i (?:have|ask|know|get)|i (?:will |would |also |just |still |first )*need"
+    r"|we (?:will |would )*need|i (?:will |would )?require|let me know|tell me|send me|give me|read me|i would like to know|"
+    r"let us|have a look|start by|next,|then,|now,|you (?:should|must|need to|have to|can now)|make sure|be sure to)\b"
+    r"|(?:^\W*|\bto |\band |, )(?:share|provide|choose|select|pick|specify|indicate|try)\b)"
 )
 GIVE = re.compile(
     r"\b(?:provide|share|send me|give me|tell me|supply|enter|may i (?:have|ask|know|get)|what(?: is| are|s)|need|require|let me know|read me|could you (?:also )?(?:state|name|confirm)|"
@@ -270,8 +273,7 @@ IMPERATIVE = re.compile(
     r"^(?:\W*(?:\d+[.)] *)?(?:please|kindly|now|then|next|first|also|okay|ok|afterwards|finally|second|instead|so|just|and|could you|can you|would you|let us|you (?:should|can|need to|must)"
     r"|i need you to|try to|also please|go ahead and|try|thanks|thank you|alright|great)\b[ ,:]*)*(?:(?:please|also|then|to) )*"
     r"(?:reboot|restart|power|reset|turn|switch|toggle|plug|unplug|disconnect|connect|reconnect|insert|re ?insert|remove|take|pull|put|press|push|hold|open|close|check|look|"
-    r"have a look|run|do|perform|set|select|choose|wait|reseat|re seat|replug|enable|disable|activate|deactivate|accept|decline|go to|move|place|leave|read|change|install|tap|scan|log|sign|update|start|"
-    r"placing|consider|try)\b"
+    r"have a look|run|do|perform|set|select|choose|wait|reseat|re seat|replug|enable|disable|activate|deactivate|accept|decline|go to|move|place|leave|change|install|tap|scan|log|sign|update|start)(?:ing)?\b"
 )
 GREETING = re.compile(r"^\W*(?:hi|hello|hey|dear|good (?:morning|afternoon|evening)|welcome)\b")
 OFFER_HELP = re.compile(
@@ -291,7 +293,7 @@ APOLOGY = re.compile(r"\b(?:sorry|apolog\w+|regret)\b")
 REFUSAL = re.compile(r"\b(?:cannot|not able to|unable to|not possible|not allowed|not permitted|impossible|ineligible|not eligible|do(?:es)? not (?:allow|permit|accept|support)|may not|"
                      r"not be able|will not be able|prohibits?|rules? out|no way to)\b")
 DONE_WORDS = re.compile(r"\b(?:all set|all done|it is done|that is done|done(?: -|!|,|:|$)|successfully|has gone through|went through|is complete|completed|taken care of)")
-FUTURE = re.compile(r"\b(?:will|going to|about to|shall|would|soon be|to be)\b")
+FUTURE = re.compile(r"\b(?:will|should (?:now |soon |then )?be|going to|about to|shall|would|soon be|to be)\b")
 ABILITY = re.compile(r"\b(?:can|could|able to|possible|possibly|eligible|allowed|may|qualif\w+|option to|ready to|offer(?:ing)? (?:you|to)|up to)\b")
 PAST = re.compile(r"\b(?:have|has|had|was|were|been|is now|are now|is|are|now|just|already|i|we|successfully|got|it)\b")
 
@@ -314,7 +316,7 @@ SYNONYMS = {
         ("slow", "sluggish"), ("expect", "estimate", "anticipate"), ("instruction", "guide", "step", "direction"), ("extra", "additional", "more", "another"),
         ("each", "every", "per"), ("lose", "lost", "missing"), ("permit", "allow"), ("also", "too"), ("try", "attempt"), ("correct", "right", "accurate"), ("fiber", "fibre"),
         ("card", "cards"), ("affect", "impact"), ("move", "relocate"), ("place", "put"), ("allowance", "limit", "quota"), ("weak", "poor"),
-        ("policy", "rule", "rules", "policies"), ("customer", "client"), ("improve", "better"),
+        ("everyone", "everybody"), ("anyone", "anybody"), ("someone", "somebody"), ("policy", "rule", "rules", "policies"), ("customer", "client"), ("improve", "better"),
     )
     for word in group
 }
@@ -332,5 +334,7 @@ STOP = frozenset(
     "under up down out off again once only own same too very just both each any some such because since while until after before between through during via per s t d m re ll ve e g eg ie "
     "let lets us since due also well now still yet already along within across around upon toward towards onto back however therefore thus either neither whether".split()
 )
-HEDGE_FREE = re.compile(r"\b(?:may be|can be|could be|seems?|looks like|likely|should be|expect\w*)\b")
+HEDGE_FREE = re.compile(r"\b(?:may be|can be|could be|seems?|looks like|likely|should be|expect\w*|can (?:be|slow|cause|take|affect|also|sometimes|lead|make))\b")
 """Wording of a demonstration that is itself tentative."""
+CONDITION_FREE = re.compile(r"\b(?:if|when|once|unless|whether|as soon as|provided|depend\w*)\b")
+"""Wording of a demonstration that is itself conditional."""

@@ -12,7 +12,7 @@ from pivot_envs.verifiers.messages.reading import Reading, canonical, operations
 _SPLIT = re.compile(r"[.!?](?=\s|$)|\n+|;|, | and | while | whereas | but | or ")
 _DIRECTION = re.compile(r"((?:[^\s.!?]{1,40} ){1,7})(to|->|into|instead of)(?=((?: [^\s!?]{1,40}){1,6}))")
 _CLASSES = frozenset("economy business green red blue black white large small medium email sms".split())
-_ANCHOR_KINDS = frozenset({"id"})
+_RUN = re.compile(r"§\d+(?:(?: ?,| and|, and) §\d+)+")
 MAX_VALUES = 24
 
 
@@ -28,8 +28,9 @@ def crossed(shown: Reading, other: Reading) -> tuple[str, str] | None:
         for second, second_there in pairs[i + 1 :]:
             if first.kind != second.kind and {first.kind, second.kind} - {"number", "money"}:
                 continue
-            straight = _likeness(here[first], there[first_there]) + _likeness(here[second], there[second_there])
-            across = _likeness(here[first], there[second_there]) + _likeness(here[second], there[first_there])
+            a, b = _apart(here[first], here[second], first, second)
+            x, y = _apart(there[first_there], there[second_there], first, second)
+            straight, across = _likeness(a, x) + _likeness(b, y), _likeness(a, y) + _likeness(b, x)
             if across >= straight + 2 and across >= 2 * straight:
                 return first.text, second.text
     return None
@@ -37,6 +38,22 @@ def crossed(shown: Reading, other: Reading) -> tuple[str, str] | None:
 
 def _find(atom: Atom, contexts: Mapping[Atom, Mapping[str, float]]) -> Atom | None:
     return next((b for b in contexts if atom.same(b)), None)
+
+
+def _apart(
+    a: Mapping[str, float], b: Mapping[str, float], first: Atom, second: Atom
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Keep what tells the two contexts apart; the two values themselves do not."""
+    own = {_anchor_key(first), _anchor_key(second)}
+    return {w: x for w, x in a.items() if w not in b and w not in own}, {w: x for w, x in b.items() if w not in a and w not in own}
+
+
+def _parts(line: str) -> Iterator[str]:
+    for part in _SPLIT.split(line):
+        if " from " in part or part.startswith("from "):
+            yield from re.split(r"(?<!\d) to (?=(?:[a-z]+ ){0,2}§)", part)
+        else:
+            yield part
 
 
 def _likeness(a: Mapping[str, float], b: Mapping[str, float]) -> float:
@@ -49,13 +66,11 @@ def _contexts(reading: Reading) -> dict[Atom, dict[str, float]]:
     counts: dict[Atom, int] = {}
     for line in re.split(r"\n+|(?<=[.!?])\s", reading.text):
         listed = _respectively(line, reading.atoms)
-        for part in _SPLIT.split(line):
-            indices = [int(k) for k in re.findall(r"§(\d+)", part)]
-            words = _context_words(part, reading.atoms)
-            for index in indices:
+        for part in _parts(line):
+            for index, words in _context_words(part, reading):
                 atom = next((a for a in contexts if a.same(reading.atoms[index])), reading.atoms[index])
                 counts[atom] = counts.get(atom, 0) + 1
-                mine = {w: x for w, x in words.items() if w != _anchor_key(atom)}
+                mine = {w: x for w, x in words.items() if w != _anchor_key(atom) and not (listed and w.startswith("="))}
                 mine.update({_anchor_key(reading.atoms[k]): 3.0 for k in listed.get(index, ())})
                 target = contexts.setdefault(atom, {})
                 for word, weight in mine.items():
@@ -67,40 +82,44 @@ def _anchor_key(atom: Atom) -> str:
     return f"={atom.values[0]}"
 
 
-def _context_words(part: str, atoms: list[Atom]) -> dict[str, float]:
-    words = {canonical(w): 1.0 for w in re.findall(r"[^\W\d_]{2,30}", re.sub(r"§\d+", " ", part)) if w not in lex.STOP}
-    words.update({"op:" + operation: 1.5 for operation, _ in operations_in(part)})
-    for key in re.findall(r"§(\d+)", part):
-        words[_anchor_key(atoms[int(key)])] = 3.0 if atoms[int(key)].kind in ("id", "date") else 1.0
-    return words
+def _context_words(part: str, reading: Reading) -> Iterator[tuple[int, dict[str, float]]]:
+    """Yield each value's index with the words up to its neighbours, and all other values and names of the part."""
+    pieces = re.split(r"§(\d+)", part)
+    anchors = {_anchor_key(reading.atoms[int(k)]): 3.0 if reading.atoms[int(k)].kind in ("id", "date") else 2.0 for k in pieces[1::2]}
+    anchors |= {canonical(w): 3.0 for w in re.findall(r"[^\W\d_]{2,30}", part) if w in reading.names}
+    for position in range(1, len(pieces), 2):
+        around = pieces[position - 1] + " " + pieces[position + 1]
+        words = {canonical(w): 1.0 for w in re.findall(r"[^\W\d_]{2,30}", around) if w not in lex.STOP}
+        words |= {"op:" + operation: 1.5 for operation, _ in operations_in(around)}
+        yield int(pieces[position]), words | anchors
 
 
 def _respectively(line: str, atoms: list[Atom]) -> dict[int, tuple[int, ...]]:
     """Pair `A and B ... x and y` in order, and `A: x, y; B: z` with the id before."""
     indices = [int(k) for k in re.findall(r"§(\d+)", line)]
-    anchors = [k for k in indices if atoms[k].kind in _ANCHOR_KINDS]
-    values = [k for k in indices if atoms[k].kind not in _ANCHOR_KINDS]
+    ids = [k for k in indices if atoms[k].kind == "id"]
+    anchors = [k for k in ids if atoms[k].shape == atoms[ids[0]].shape]
+    values = [k for k in indices if atoms[k].kind != "id"]
     if len(anchors) < 2 or len(values) < 2:
         return {}
-    if len(anchors) == len(values) and (max(anchors) < min(values) or max(values) < min(anchors)):
-        return dict(zip(values, ((a,) for a in anchors), strict=True))
+    runs = [[int(k) for k in re.findall(r"§(\d+)", run)] for run in _RUN.findall(line)]
+    if anchors in runs and values in runs and len(anchors) == len(values):
+        return {k: (m,) for a, v in zip(anchors, values, strict=True) for k, m in ((a, v), (v, a))}
     if indices[0] in anchors:
-        return {v: (max(a for a in anchors if a < v),) for v in values if any(a < v for a in anchors)}
+        owner = {v: max(a for a in anchors if a < v) for v in values}
+        return {v: (a,) for v, a in owner.items()} | {a: tuple(v for v in values if owner[v] == a) for a in anchors}
     return {}
 
 
 def _directions(reading: Reading) -> Iterator[tuple[str, str]]:
     """Yield (source, target) around each `to`, `->` or `instead of`."""
     for match in _DIRECTION.finditer(reading.text):
-        before = [k for k in map(lambda w: _thing(w, reading), match[1].split()) if k]
-        after = [k for k in map(lambda w: _thing(w, reading), match[3].split()) if k]
-        if before and after:
-            pair = (before[-1], after[0])
-            if pair[0] == pair[1] and len(before) > 1 and len(after) > 1:
-                pair = (before[-2], after[1])
-            yield pair[::-1] if match[2] == "instead of" else pair
-            if len(before) > 1 and len(after) > 1:
-                yield (before[-2], after[0]) if before[-1] == after[-1] else pair
+        before = [k for word in re.split(r",|;| and | or ", match[1])[-1].split() if (k := _thing(word, reading))][-2:]
+        after = [k for word in re.split(r",|;| and | or |:", match[3])[0].split() if (k := _thing(word, reading))][:2]
+        for a in before:
+            for b in after:
+                if a != b:
+                    yield (b, a) if match[2] == "instead of" else (a, b)
 
 
 def _thing(word: str, reading: Reading) -> str:

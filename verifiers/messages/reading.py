@@ -17,7 +17,7 @@ _SENTENCE = re.compile(r"(?<=[.!?])(?=\s|$)|\n+|;\s+")
 _LIST = re.compile(r"((?:need|provide|share|send|tell|give|these|following|either|one of|know|have)[^\n:.?!]{0,80}):((?:[ ]*\n[^\n.?!:]{1,120}(?=\n|$)){1,12}\n?)")
 """A list that continues a request: its lines belong to the sentence before the colon."""
 _SEGMENT = re.compile(
-    r",? (?:and|then|but)(?: then| also)? (?=(?:please|tell|let me|check|run|could you|do you|would you|shall|i (?:have|will|would|can|am)|what|which|whether)\b)"
+    r",? (?:and|then|but)(?: then| also)? (?=(?:please|tell|let me|check|run|could you|do you|would you|shall|i (?:have|will|would|can|am))\b)"
 )
 _CLAUSE = re.compile(r", | and (?!then)| but | because | since | so | as (?=it|you|the|order|our|policy)|: | - |\(|\)| however | although | while | who | which (?=is|was|has|can|will)")
 _QUESTION_START = re.compile(
@@ -86,7 +86,9 @@ class Reading:
     @cached_property
     def exclusive(self) -> dict[str, frozenset[str]]:
         """Members of each exclusive group that are named."""
-        found = {group: members_in(self.text, group) for group in lex.EXCLUSIVE}
+        known = " ".join(re.sub(r"[\d_#-]+", " ", a.text) for a in self.atoms if a.kind == "id" and "_" in a.text)
+        weighty = known + " . " + " . ".join(s.text for s in self.sentences if not s.acts or s.acts - {"offer_help", "close", "apology"})
+        found = {group: members_in(weighty, group) for group in lex.EXCLUSIVE}
         return {group: members for group, members in found.items() if members}
 
 
@@ -169,7 +171,7 @@ def _mode(clause: str, sentence: str, surface: str, asking: bool, told: bool) ->
     if asking:
         return "ask"
     if told:
-        return "told"
+        return "purpose" if re.search(rf"\b(?:to|so that (?:it|you)(?: can)?) {re.escape(surface)}", clause) else "told"
     if surface.split()[0] in _STATES and not re.search(r"\b(?:i|we)\b", clause):
         return "state"
     if re.match(r"\W*(?:if|once|when|before|after|should you|in case)\b", clause):
@@ -225,15 +227,17 @@ def _request(text: str, asking: bool, told: bool, operations: set[str], asked: f
     parts = {m for group in ("device", "part", "setting", "network", "cable") for m in members_in(text, group)}
     if (told or re.search(r"\b(?:could|can|would) you|please\b", text)) and (operations & lex.DEVICE or (parts and told)) and not re.search(r"\b(?:should|shall|may) i\b|like me to", text):
         return {"instruct"}
-    confirm = bool(lex.CONFIRM.search(text))
+    choice = bool(re.search(r"\bwhether\b.* or (?!not)|(?:would|do) you (?:like|want|prefer)\b(?! me to proceed).* or (?!no\b|not\b)", text))
+    confirm = bool(lex.CONFIRM.search(text)) and not choice
     give = bool(lex.GIVE.search(text))
     if asked & lex.IDENTITY and give and not (confirm and operations):
         return {"ask_identity"}
-    if confirm and not (lex.WH.search(text) and not re.search(r"shall i|should i|proceed|go ahead|confirm", text)):
+    wh_first = re.match(r"\W*(?:(?:and|so|also|great|sure|thanks|okay)\W+)?(?:which|what|when|where|who|how|why)\b", text)
+    if confirm and not (lex.WH.search(text) and not re.search(r"shall i|should i|proceed|go ahead|confirm", text)) and not wh_first:
         return {"ask_confirm"}
-    if asked and (give or asking):
+    if asked and (give or asking or text.rstrip(" .!").endswith("please")):
         return {"ask_info"}
-    if asking or re.search(r"\b(?:tell me|let me know|choose|select|specify|share|provide|pick|indicate|read me)\b", text):
+    if asking or re.search(r"\b(?:tell me|let me know|need to know|choose|select|specify|share|provide|pick|indicate|read me)\b", text):
         return {"ask_info"}
     return {"told"} if told else set()
 
@@ -270,7 +274,7 @@ def stem(word: str) -> str:
 
 
 _VOCATIVE = re.compile(r"(?:^|[.!?]\s+|\n)(?:thank you(?: so much| very much)?|thanks(?: so much| a lot)?|hi|hello|hey|dear|great|sorry|perfect|okay|ok|alright|sure|got it|good (?:morning|afternoon|evening))[, ]+([A-Z][\w'-]{1,30})(?:[ ][A-Z][\w'-]{1,30})?(?=[,.!\s]|$)", re.IGNORECASE)
-_CAPITAL = re.compile(r"(?<=[a-z0-9,:;(\"'/>$€-] )[\"'(]?([A-Z][a-z]{1,30})\b|\b([A-Z]{3,8})\b")
+_CAPITAL = re.compile(r"(?<=[a-z0-9,:;(\"'/>$€-] )[\"'(]?([A-Z][a-z]{1,30})\b|(?<![\w-])([A-Z]{3,8})\b(?![-_ ]?\d)")
 _COMMON_CODES = frozenset(
     "sim vpn dns los apn usd eur gbp faq pin led leds ont pon lan wan url zip usb tv pc id ssid sms mms yes no not and ok the for you are wifi lte nfc gps pdf asap eta fyi esim mac ip wlan".split()
 )

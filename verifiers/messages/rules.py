@@ -16,7 +16,7 @@ from typing import Any
 from pivot_envs.verifiers.messages import lexicon as lex
 from pivot_envs.verifiers.messages.atoms import Atom, Pool, mark
 from pivot_envs.verifiers.messages.pairing import crossed
-from pivot_envs.verifiers.messages.reading import Reading, canonical, is_negated, read, stem
+from pivot_envs.verifiers.messages.reading import Reading, canonical, is_negated, members_in, read, stem
 from pivot_envs.verifiers.messages.wording import clean, facts_text, lower
 
 ASKS = frozenset({"ask_identity", "ask_confirm", "ask_info", "offer_transfer"})
@@ -143,6 +143,8 @@ def _speech_acts(pair: _Pair) -> Finding:
         surplus.discard("refuse")
     if surplus and not _excused(surplus, major_shown, pair):
         return _different("act_added", demonstrated=shown, candidate=other, added=surplus)
+    if "close" in other - shown and "offer_help" in shown - other:
+        return _different("closes_early", demonstrated=shown, candidate=other)
     if major_shown == {"inform"} and not major_other:
         return _different("act_missing", demonstrated=shown, candidate=other)
     return None
@@ -161,6 +163,8 @@ def _denies(reading: Reading) -> bool:
 
 def _excused(acts: set[str], counterpart: frozenset[str], pair: _Pair) -> bool:
     """Two readings of one request: a choice may be put as a confirmation, an identity question as a plain one."""
+    if acts == {"ask_info"} and pair.shown.asked and pair.shown.asked == pair.other.asked:
+        return True
     if acts == {"ask_info"} and counterpart & {"ask_confirm", "ask_identity"}:
         return pair.shown.asked == pair.other.asked and _questions(pair.shown) == _questions(pair.other)
     if acts == {"ask_confirm"} and "ask_info" in counterpart:
@@ -172,6 +176,9 @@ def _questions(reading: Reading) -> int:
     return sum(bool(s.acts & ASKS) for s in reading.sentences)
 
 
+_DEED = re.compile(r"\b(?:i|we) (?:have )?(?:now |just |also |already )?(?!understand|wanted|hoped|enjoyed|helped)[a-z]{3,}ed (?:your|the|a|an|all)\b")
+
+
 def _minor_acts(pair: _Pair, shown: frozenset[str], other: frozenset[str], major_other: frozenset[str]) -> Finding:
     if major_other - {"inform"} or pair.other.operations("done", "will", "can") - pair.shown.operations():
         return _different("act_added", demonstrated=shown, candidate=other)
@@ -179,8 +186,12 @@ def _minor_acts(pair: _Pair, shown: frozenset[str], other: frozenset[str], major
         return _different("act_missing", demonstrated=shown, candidate=other) if other else None
     if pair.other.atoms and not pair.shown.atoms:
         return _different("invented_fact", invented=[a.text for a in pair.other.atoms][:5])
-    if major_other == {"inform"} and len(pair.other.lemmas - pair.shown.lemmas) > 2:
-        return MessageDecision(None, "open_wording", {"words": sorted(pair.other.lemmas - pair.shown.lemmas)[:8]})
+    added = pair.other.lemmas - pair.shown.lemmas
+    deed = _DEED.search(pair.other.text)
+    if deed and not _DEED.search(pair.shown.text):
+        return _different("claim_added", words=[deed.group()])
+    if major_other == {"inform"} and len(added) >= 2:
+        return _different("claim_added", words=added)
     return MessageDecision(True, "same_courtesy") if shown & other else None
 
 
@@ -235,7 +246,7 @@ def _names(pair: _Pair) -> Finding:
     if strangers or (missing and swapped_in):
         return _different("other_name", missing=missing, added=strangers or swapped_in)
     grounded = {n for n in missing if n in pair.ground.words or pair.shown.names[n] == "code"}
-    heads = {n for n in grounded if not _part_of_kept(n, pair)}
+    heads = {n for n in grounded if not _part_of_kept(n, pair) and not _named_by_id(n, pair)}
     if heads:
         return _different("name_missing", missing=heads)
     codes = {n for n in added if pair.other.names[n] == "code"}
@@ -249,6 +260,11 @@ def _part_of_kept(name: str, pair: _Pair) -> bool:
     return any(w in pair.other.text for w in neighbours)
 
 
+def _named_by_id(name: str, pair: _Pair) -> bool:
+    """A product whose item number follows its name needs no name: the number is required anyway."""
+    return bool(re.search(rf"(?i)\b{re.escape(name)}\b(?:[ ,(:-]+[a-z]+){{0,5}}[ ,(:#-]+\d{{8,}}", pair.shown.plain))
+
+
 def _operations(pair: _Pair) -> Finding:
     shown, other = pair.shown, pair.other
     if false_report := other.operations("done") & lex.EFFECTIVE - shown.operations("done") - _past_status(shown):
@@ -257,16 +273,18 @@ def _operations(pair: _Pair) -> Finding:
     undone = shown.operations("done") & lex.EFFECTIVE - other.operations("done", "mention", "state") - {"on", "off"}
     if undone and not (generic and not other.operations("ask") & undone):
         return _different("not_done", operations=undone)
-    required = (shown.operations() | shown.operations(negated=True)) - {"free", "fix", "on", "off", "found", "book", "modify", "speed_test", "charge", "credit"}
+    required = (shown.operations() | shown.operations(negated=True)) - {"fix", "on", "off", "found", "book", "modify", "speed_test", "charge", "credit"}
     present = other.operations() | other.operations(negated=True)
-    if missing := required - present - _soft(shown):
+    if any("certificate" in a.text for a in other.atoms):
+        required -= {"certificate"}
+    if missing := required - present - _soft(shown, "mention", "purpose"):
         return _different("operation_missing", operations=missing)
     known = shown.operations() | shown.operations(negated=True)
     gifts = (other.operations() & lex.BENEFITS) - known
     if gifts:
         return _different("benefit_added", operations=gifts)
     extra = (other.operations("done", "will", "told", "ask", "can") & (lex.EFFECTIVE | lex.DEVICE)) - known
-    if extra - _soft(other):
+    if extra - _soft(other, "mention", "condition", "purpose"):
         return _different("operation_added", operations=extra)
     return _told(pair)
 
@@ -276,20 +294,29 @@ def _past_status(reading: Reading) -> frozenset[str]:
     return frozenset(m.operation for m in reading.mentions if m.mode == "mention" and not m.negated and m.operation not in ("refund", "credit", "charge"))
 
 
-def _soft(reading: Reading) -> frozenset[str]:
-    """Operations named only in passing."""
-    return frozenset(m.operation for m in reading.mentions if m.mode in ("mention", "condition")) - frozenset(
-        m.operation for m in reading.mentions if m.mode not in ("mention", "condition"))
+def _soft(reading: Reading, *modes: str) -> frozenset[str]:
+    """Operations named in these modes only."""
+    named = frozenset(m.operation for m in reading.mentions if m.mode in modes and m.operation != "free")
+    return named - frozenset(m.operation for m in reading.mentions if m.mode not in modes)
 
 
 def _told(pair: _Pair) -> Finding:
     def steps(reading: Reading) -> frozenset[str]:
-        return frozenset(m.operation for m in reading.mentions if "instruct" in reading.sentences[m.sentence].acts and m.operation in lex.DEVICE)
+        return frozenset(m.operation for m in reading.mentions if "instruct" in reading.sentences[m.sentence].acts and m.operation in lex.DEVICE and m.mode in ("told", "ask"))
 
     a, b = steps(pair.shown), steps(pair.other)
     if a != b:
         return _different("other_step", demonstrated=a, candidate=b)
+    here, there = _handled(pair.shown), _handled(pair.other)
+    if here - there and there - here:
+        return _different("other_step", demonstrated=here, candidate=there)
     return None
+
+
+def _handled(reading: Reading) -> frozenset[str]:
+    """Things the customer is told to handle."""
+    texts = [s.text for s in reading.sentences if "instruct" in s.acts]
+    return frozenset(m for text in texts for group in ("setting", "part", "network", "cable") for m in members_in(text, group))
 
 
 def _exclusive(pair: _Pair) -> Finding:
@@ -299,9 +326,13 @@ def _exclusive(pair: _Pair) -> Finding:
         missing, added = shown - other, other - shown
         if missing and added:
             return _different("other_value", group=group, demonstrated=shown, candidate=other)
+        if group == "day":
+            missing &= frozenset(lex.WEEKDAYS)
         if missing and (group in ("payment", "cabin", "colour", "day", "period", "trip", "document") or (asks and group in ("setting", "part", "cable", "network"))):
             return _different("value_missing", group=group, missing=missing)
         if added and shown and group not in ("device", "part", "channel", "status"):
+            return _different("value_added", group=group, added=added)
+        if group == "status" and "paid" in added - pair.ground.words:
             return _different("value_added", group=group, added=added)
         if added and group in ("period", "basis", "trip", "cabin"):
             return _different("value_added", group=group, added=added)
@@ -329,15 +360,36 @@ def _polarity(pair: _Pair) -> Finding:
         b = {m.negated for m in pair.other.mentions if m.operation == operation}
         if a and b and not a & b:
             return _different("negated", operation=operation)
-    return _denial(pair)
+    return _things_denied(pair) or _denial(pair)
+
+
+def _things_denied(pair: _Pair) -> Finding:
+    """`X but not Y` against `Y but not X`: each named option with its polarity."""
+    for group in ("payment", "cabin", "document", "setting", "trip"):
+        shown, other = _polarities(pair.shown, group), _polarities(pair.other, group)
+        flipped = [m for m in shown if m in other and not shown[m] & other[m]]
+        if flipped and (len(shown) > 1 or group == "document"):
+            return _different("negated", options=flipped)
+    return None
+
+
+def _polarities(reading: Reading, group: str) -> dict[str, set[bool]]:
+    found: dict[str, set[bool]] = {}
+    for sentence in reading.sentences:
+        for clause in re.split(r", | and | but | or |: ", sentence.text):
+            for member in members_in(clause, group):
+                found.setdefault(member, set()).add(is_negated(clause))
+    return found
 
 
 def _denial(pair: _Pair) -> Finding:
     shown, other = _denied_clauses(pair.shown), _denied_clauses(pair.other)
     if bool(shown) == bool(other) or _unspoken(pair):
         return None
-    clauses, rest = (shown, pair.other) if shown else (other, pair.shown)
-    for clause in clauses:
+    if other:
+        return _different("denial_added", clause=other[0][:120])
+    rest = pair.other
+    for clause in shown:
         words = {canonical(w) for w in re.findall(r"[^\W\d_]{3,}", clause) if w not in lex.STOP and not lex.NEGATION.search(w)}
         if words & rest.lemmas or "§" in clause:
             return _different("negated", clause=clause[:120])
@@ -349,13 +401,14 @@ def _unspoken(pair: _Pair) -> bool:
 
 
 def _denied_clauses(reading: Reading) -> list[str]:
-    return [c for s in reading.sentences for c in re.split(r", | and | but | because |: ", s.text) if is_negated(c)]
+    return [c for s in reading.sentences if not s.acts & ASKS for c in re.split(r", | and | but | because |: ", s.text) if is_negated(c)]
 
 
 def _hedged(pair: _Pair) -> Finding:
     for name, pattern in (("hedged", lex.HEDGE), ("conditional", lex.CONDITION), ("conditional", lex.IF_CLAUSE)):
         found = pattern.search(pair.other.text)
-        if found and not pattern.search(pair.shown.text) and not (name == "hedged" and lex.HEDGE_FREE.search(pair.shown.text)):
+        excuse = lex.HEDGE_FREE if name == "hedged" else lex.CONDITION_FREE
+        if found and not pattern.search(pair.shown.text) and not excuse.search(pair.shown.text):
             return _different(name, found=found.group())
     return None
 
@@ -406,18 +459,33 @@ def _wording(pair: _Pair) -> MessageDecision:
     """Nothing contradicts. Equal where facts, operations or questions anchor the message and little else is said."""
     shown, other = pair.shown.lemmas, pair.other.lemmas
     anchors = len(_unique(pair.shown.atoms)) + len(pair.shown.operations() | pair.shown.operations(negated=True)) + len(pair.shown.asked)
-    anchors += sum(len(m) for m in pair.shown.exclusive.values())
+    anchors += sum(len(m) for group, m in pair.shown.exclusive.items() if group not in ("day", "channel", "device", "status"))
     grounded = {canonical(w) for w in pair.ground.words}
     unsaid, added = shown - other, other - shown
     coverage = len(shown & other) / len(shown) if shown else 1.0
     strange = added - grounded
     evidence = {"anchors": anchors, "coverage": round(coverage, 2), "unsaid": sorted(unsaid)[:8], "added": sorted(added)[:8]}
+    said = other | pair.other.operations() | pair.other.operations(negated=True)
+    if len(shown) >= 2 and not said and pair.shown.acts & {"inform", "refuse"}:
+        return _different("no_claim", words=shown)
+    dropped = _dropped(pair)
+    if dropped and len(added) < 2:
+        return _different("sentence_missing", sentence=dropped[:160])
     if anchors == 0:
-        enough = coverage >= 0.6 and len(added) <= max(2, 0.5 * len(shown))
+        enough = coverage >= (0.6 if len(shown) > 3 else 0.5) and len(added) <= max(2, 0.5 * len(shown))
         return MessageDecision(True if enough else None, "same_wording" if enough else "open_wording", evidence)
-    if len(strange) > 6 + 3 * anchors or (coverage < 0.34 and len(shown) > 4 and anchors < 3):
+    if len(strange) > 6 + 3 * anchors or (coverage < 0.2 and len(shown) >= 3 and anchors < 3) or (coverage < 0.34 and len(shown) > 4 and anchors < 3):
         return MessageDecision(None, "open_wording", evidence)
     return MessageDecision(True, "same_content", evidence)
+
+
+def _dropped(pair: _Pair) -> str:
+    """Return a demonstrated sentence of weight nothing of which is in the candidate."""
+    for sentence in pair.shown.sentences:
+        words = {canonical(w) for w in re.findall(r"[^\W\d_]{3,}", sentence.text) if canonical(w) in pair.shown.lemmas}
+        if len(words) >= 2 and "§" not in sentence.text and sentence.acts - MINOR and not words & pair.other.lemmas:
+            return sentence.text
+    return ""
 
 
 _LADDER: tuple[Callable[[_Pair], Finding], ...] = (

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from pivot_envs.actions import from_message
+from pivot_envs.candidates import visible_messages
 from pivot_envs.contracts import Case, ReplayReport, Side, State, TurnReport
 from pivot_envs.domains.tau2.battery import BatteryStates, read_case
 from pivot_envs.domains.tau2.canonical import strings_of
@@ -30,6 +31,7 @@ from pivot_envs.snapshots import SnapshotCache
 
 logger = logging.getLogger(__name__)
 
+_SHOWN = ("role", "content", "tool_calls", "tool_call_id", "name")
 STYLES = ("full", "compact")
 _SNAPSHOT_BYTES = 4_000
 """Bookkeeping of one overlay snapshot; what its changed records take is added."""
@@ -61,6 +63,8 @@ class Tau2Domain:
         self.fingerprint: Mapping[str, Any] = world.fingerprint
         self.limits = limits or Limits()
         self.allow_drift = allow_drift
+        specs = [spec for group in world.tool_specs.values() for spec in group]
+        self._schemas = [dict(spec.schema) for spec in specs if spec.requestor == "assistant"]
         self._battery = BatteryStates(world)
         self.snapshots: SnapshotCache[Tau2State] = SnapshotCache(snapshot_cache_mb)
 
@@ -77,8 +81,7 @@ class Tau2Domain:
 
     def tools(self, initial_state: InitialState) -> list[dict[str, Any]]:
         """Return the agent's function schemas; the customer's own tools are not among them."""
-        specs = [spec for group in self.world.tool_specs.values() for spec in group]
-        return [dict(spec.schema) for spec in specs if spec.requestor == "assistant"]
+        return list(self._schemas)
 
     def _task_of(self, trajectory: Trajectory) -> Task:
         """Prefer the task as the recording carries it: ids are reused across versions."""
@@ -206,22 +209,11 @@ def _read(message: Message) -> Action | None:
 
 
 def _agent_view(messages: Sequence[Message]) -> list[Message]:
-    """Drop the customer's calls and their results, and recorded reasoning."""
-    hidden: set[str] = set()
-    seen = []
-    for message in messages:
-        role = message.get("role")
-        if role == "user" and message.get("tool_calls"):
-            hidden.update(str(call.get("id", "")) for call in message["tool_calls"])
-            if message.get("content"):
-                seen.append({"role": "user", "content": message["content"]})
-        elif role == "tool" and str(message.get("tool_call_id", "")) in hidden:
-            hidden.discard(str(message.get("tool_call_id", "")))
-        else:
-            if role == "assistant":
-                hidden.difference_update(str(call.get("id", "")) for call in message.get("tool_calls") or ())
-            seen.append({k: v for k, v in message.items() if k not in ("reasoning", "reasoning_content")})
-    return seen
+    """Drop the customer's own calls and their results, recorded reasoning, and what chat templates cannot take."""
+    return [
+        {key: "" if key == "content" and value is None else value for key, value in message.items() if key in _SHOWN}
+        for message in visible_messages(messages)
+    ]
 
 
 def _helpdesk(**options: Any) -> World:

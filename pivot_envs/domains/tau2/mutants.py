@@ -26,6 +26,10 @@ Tables = Mapping[str, Mapping[str, Mapping[str, Any]]]
 """Table -> key -> record of the world's data, as plain JSON: where variants find other entities."""
 
 
+_SHORT = 2_000
+"""Characters a surplus read may show: three of them stay below the floor of `world.Limits`."""
+
+
 @dataclass(frozen=True)
 class Run:
     """What a batch did to one copy of the world: what each call showed, and the hash of everything afterwards."""
@@ -41,9 +45,6 @@ class Run:
 
 class Oracle(Protocol):
     """An execution of calls that shares nothing with what is audited."""
-
-    independent: bool
-    """Whether labels may rest on it; if not, it only says which demonstrations fail."""
 
     def open(self, task: Task) -> None:
         """Go to the start of a task."""
@@ -73,7 +74,7 @@ class Place:
     writes: Calls
     """Writes of other tasks of the domain."""
     reads: Calls
-    """Reads of other tasks of the domain that succeed from any state."""
+    """Reads of other tasks of the domain that succeed at the start of the first one and show little."""
     draw: random.Random
 
     @property
@@ -99,13 +100,15 @@ class Place:
 class Kind:
     """A way to vary a demonstration.
 
-    `truth` is a label, or `oracle`: by execution where the oracle is independent, `otherwise` where it is not.
+    `truth` is a label, or `oracle`: then execution says equal or different, and the two `if_` fields may turn either
+    into debatable. A variant with a refused call is different all the same.
     """
 
     name: str
     write: Callable[[Place], Iterable[Calls]]
     truth: Literal["equal", "different", "debatable", "oracle"]
-    otherwise: Truth = "different"
+    if_equal: Truth = "equal"
+    if_different: Truth = "different"
     batch: int = 1
     """How many calls the demonstration has."""
     identity: bool = False
@@ -118,15 +121,12 @@ def with_arguments(call: ToolCall, **changed: Any) -> ToolCall:
     return ToolCall(call.name, {**call.arguments, **changed}, requestor=call.requestor)
 
 
-def label(oracle: Oracle, before: str, shown: Run, tried: Run) -> Truth:
-    """Return the label that execution alone gives: a refused call or another final state differs; where the
-    demonstration changes nothing, so does another observation."""
-    if tried.failed or tried.state != shown.state:
-        return "different"
-    if shown.state != before:
-        return "equal"
-    same = [_parsed(o.text) for o in tried.observations] == [_parsed(o.text) for o in shown.observations]
-    return "equal" if same else "different"
+def same_effect(before: str, shown: Run, tried: Run) -> bool:
+    """Say by execution alone whether two batches are equal: the same final state and, where the demonstration changes
+    nothing, the same observations."""
+    if tried.state != shown.state or shown.state != before:
+        return tried.state == shown.state
+    return [_parsed(o.text) for o in tried.observations] == [_parsed(o.text) for o in shown.observations]
 
 
 def _parsed(text: str) -> Any:
@@ -158,6 +158,7 @@ def rows(
         per_kind: At most so many variants of one kind at one place.
     """
     writes, reads = _pools(world, tasks, reference)
+    reads = _short_reads(oracle, tasks, reads)
     for task in tasks:
         actions = tuple(_plain(call) for call in reference(task))
         oracle.open(task)
@@ -220,9 +221,10 @@ def _identity(calls: Calls) -> str:
 def _truth(kind: Kind, oracle: Oracle, before: str, shown: Run, tried: Calls) -> Truth:
     if kind.truth != "oracle":
         return kind.truth
-    if not oracle.independent:
-        return kind.otherwise
-    return label(oracle, before, shown, oracle.run(tried))
+    run = oracle.run(tried)
+    if run.failed:
+        return "different"
+    return kind.if_equal if same_effect(before, shown, run) else kind.if_different
 
 
 def _row(place: Place, prefix: Calls, tried: Calls, kind: str, truth: Truth, row_id: str) -> dict[str, Any]:
@@ -256,3 +258,11 @@ def _pools(world: World, tasks: Sequence[Task], reference: Callable[[Task], Sequ
                     plain = _plain(call)
                     found[spec.kind][canonical_json([call.name, call.arguments, call.requestor])] = plain
     return tuple(found["write"].values()), tuple(found["read"].values())
+
+
+def _short_reads(oracle: Oracle, tasks: Sequence[Task], reads: Calls) -> Calls:
+    if not tasks:
+        return ()
+    oracle.open(tasks[0])
+    runs = [(read, oracle.run((read,))) for read in reads]
+    return tuple(read for read, run in runs if not run.failed and len(run.observations[0].text) <= _SHORT)

@@ -9,7 +9,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-MAX_TEXT = 4000
+MAX_TEXT = 2000
 """Characters a customer listens to; hostile texts are longer."""
 
 _SPELLINGS = (
@@ -78,7 +78,7 @@ class Clause:
 
 def normalise(text: str) -> str:
     """Lower case, plain quotes, one spelling; cut to what a customer listens to."""
-    text = unicodedata.normalize("NFKC", text[:MAX_TEXT]).lower()
+    text = unicodedata.normalize("NFKC", text[:MAX_TEXT])[:MAX_TEXT].lower()
     for pattern, replacement in _COMPILED:
         text = pattern.sub(replacement, text)
     return text[:MAX_TEXT]

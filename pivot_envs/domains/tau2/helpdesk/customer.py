@@ -15,6 +15,7 @@ from typing import Any
 from pivot_envs.domains.tau2.helpdesk.needs import FAULTS, MONTH_NAMES
 from pivot_envs.domains.tau2.helpdesk.session import HelpdeskSession
 from pivot_envs.domains.tau2.helpdesk.speech import Act, is_demanding, understand
+from pivot_envs.domains.tau2.helpdesk.transcript import called, spoken
 from pivot_envs.domains.tau2.world import Reaction
 from pivot_envs.records import Message, Observation, Task, ToolCall
 
@@ -80,14 +81,14 @@ class _Turn:
 
     def act(self, tool: str, arguments: Mapping[str, Any]) -> Observation:
         """Use a device tool for real."""
-        n = len(self.calls) + 1 + sum(len(m.get("tool_calls") or ()) for m in self.history if m.get("role") == "user")
+        n = len(self.calls) + 1 + sum(len(called(m)) for m in self.history if m.get("role") == "user")
         self.calls.append(ToolCall(tool, dict(arguments), f"user_{n}", "user"))
         self.observations.append(self.session.call(tool, arguments, "user"))
         return self.observations[-1]
 
-    def agent_texts(self) -> list[str]:
+    def agentspoken(self) -> list[str]:
         """Everything the agent has said, this message included."""
-        return [*_texts(self.history, "assistant"), self.text]
+        return [*spoken(self.history, "assistant"), self.text]
 
 
 def react(session: HelpdeskSession, task: Task, history: Sequence[Message], text: str) -> Reaction:
@@ -110,15 +111,15 @@ def react(session: HelpdeskSession, task: Task, history: Sequence[Message], text
 
 def voiced(task: Task, history: Sequence[Message]) -> int:
     """Return the index of the latest need the customer has spoken of."""
-    said = _texts(history, "user")
+    said = spoken(history, "user")
     needs = task.data["needs"]
-    spoken = [i for i, need in enumerate(needs) if any(text in words for text in need["texts"] for words in said)]
-    return max(spoken, default=0)
+    known = [i for i, need in enumerate(needs) if any(text in words for text in need["texts"] for words in said)]
+    return max(known, default=0)
 
 
 def tells(text: str, fact: str) -> bool:
     """Whether a text states a fact, such as an amount, as a word of its own."""
-    return bool(re.search(rf"(?<![\w.,-]){re.escape(fact)}(?:[.,]0+)?(?![\w-]|[.,]\d)", text[:20_000], re.IGNORECASE))
+    return bool(re.search(rf"(?<![\w.,-]){re.escape(fact)}(?:[.,]0+)?(?![\w-]|[.,]\d|\s*(?:june|hours?)\b)", text[:20_000], re.IGNORECASE))
 
 
 def holds(session: HelpdeskSession, path: str, fields: Mapping[str, Any]) -> bool:
@@ -134,10 +135,6 @@ def is_settled(session: HelpdeskSession, need: Mapping[str, Any], agent_texts: S
     return told and all(holds(session, path, fields) for path, fields in need["assertions"])
 
 
-def _texts(history: Sequence[Message], role: str) -> list[str]:
-    return [m["content"] for m in history if m.get("role") == role and isinstance(m.get("content"), str)]
-
-
 def _insists(turn: _Turn, need: Mapping[str, Any]) -> bool:
     return bool(need["mode"].endswith("human")) and not len(turn.session.tables["cases"])
 
@@ -145,7 +142,7 @@ def _insists(turn: _Turn, need: Mapping[str, Any]) -> bool:
 def _listen(turn: _Turn, acts: Sequence[Act], need: Mapping[str, Any]) -> None:
     """React to a message that asks for nothing."""
     kinds = {act.kind for act in acts}
-    texts = turn.agent_texts()
+    texts = turn.agentspoken()
     news = is_settled(turn.session, need, texts) and kinds & {"inform", "refuse"}
     if "transfer" in kinds:
         turn.say("hears_transfer")
@@ -222,8 +219,7 @@ def _accept(turn: _Turn, act: Act) -> None:
 
 
 def _ask_done(turn: _Turn, act: Act, current: int) -> None:
-    calls = [c for m in turn.history if m.get("role") == "user" for c in m.get("tool_calls") or ()]
-    done = any(c.get("function", {}).get("name") == act.topic for c in calls)
+    done = any(name == act.topic for m in turn.history if m.get("role") == "user" for _, name in called(m))
     answer = "yes" if done else "no"
     turn.say(f"answers:{act.topic}:{answer}", "Yes, I have done that." if done else "No, not yet.")
 
@@ -265,7 +261,7 @@ def _ask_yes(turn: _Turn, act: Act, current: int) -> None:
 
 def _meant(turn: _Turn, act: Act, needs: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any] | None, str]:
     """Return the need a question belongs to, and the operation it asks for."""
-    texts = _texts(turn.history, "assistant")
+    texts = spoken(turn.history, "assistant")
     if act.topic:
         for need in reversed(needs):
             wanted = _WANTED.get(need["intent"], ("reset_port",) if need["intent"] in FAULTS else ())
@@ -284,7 +280,7 @@ def _weigh_plan(turn: _Turn, act: Act, need: Mapping[str, Any]) -> None:
         turn.say("corrects:plan", f"No, I want the {need['plan']} plan.")
     elif need["mode"] != "declines":
         turn.say("confirms:change_plan")
-    elif any(tells(text, str(need["price"])) for text in turn.agent_texts()):
+    elif any(tells(text, str(need["price"])) for text in turn.agentspoken()):
         turn.say("declines:change_plan")
     else:
         turn.say("asks:price")
@@ -338,7 +334,7 @@ def _choose_slot(turn: _Turn, act: Act, need: Mapping[str, Any]) -> None:
 
 def _ask_more(turn: _Turn, act: Act, current: int) -> None:
     needs = turn.data["needs"]
-    texts = turn.agent_texts()
+    texts = turn.agentspoken()
     variant = zlib.crc32(turn.task.task_id.encode()) % 3
     for i, need in enumerate(needs[: current + 1]):
         if not is_settled(turn.session, need, texts) and not _gave_up(turn, need):
@@ -353,7 +349,7 @@ def _ask_more(turn: _Turn, act: Act, current: int) -> None:
 def _gave_up(turn: _Turn, need: Mapping[str, Any]) -> bool:
     """The customer has accepted a refusal, or declined after hearing the price."""
     phrases = (*PHRASES["accepts_refusal"], *PHRASES["declines:change_plan"])
-    accepted = any(text in phrases for text in _texts(turn.history, "user"))
+    accepted = any(text in phrases for text in spoken(turn.history, "user"))
     return accepted and need["intent"] in ("change_plan", "outage_credit")
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from pivot_envs.domains.tau2.helpdesk.clauses import Clause, clauses, normalise, sentences
+from pivot_envs.domains.tau2.helpdesk.clauses import MAX_TEXT, Clause, clauses, normalise, sentences
 
 PLAN_NAMES = ("basic", "plus", "max", "giga")
 
@@ -40,7 +40,7 @@ _FRAMES = (
     r"not forget|not hesitate|(?:help|good|great|nice|best|useful|wonderful|appreciate it|grateful|glad) if you(?: could| would| can)?|"
     r"necessary|important|time|would like you|try|why (?:do you not|do not you|not|do not we)|"
     r"(?:have|do) to|all (?:you need|that is left) (?:to do )?is|is for you|able|willing|necessary for you|you to|ready,?|you mind|"
-    r"how about|what about|suggest|recommend|propose|start by|begin by|begin with|start with|by|worth|would help|ask for|proceed with|continue with|do|perform|give it|give the router|try with)\s*"
+    r"how about|what about|suggest|recommend|propose|start by|begin by|begin with|start with|by|worth|would help|ask for|(?:suggest|recommend|propose)(?: that)? (?:you|we)|proceed with|continue with|do|perform|give it|give the router|try with)\s*"
 )
 _DIRECTIVE = re.compile(rf"(?:{_OPENERS}|{_FRAMES}){_ADVERBS}(?:a |an |the |another |one more |quick |full |short )?$")
 _BY_AGENT = re.compile(
@@ -116,8 +116,9 @@ _ASK_MORE = re.compile(
     r"further (?:questions?|help|assistance|requests?|issues?)|what else|else i can|else you need|more i can do|other questions?|other way i can help|need more help|need other help|something left|additional (?:questions?|help|requests?))\b"
 )
 _CLOSE = re.compile(
-    r"\b(?:good ?bye|bye|have a (?:nice|good|great|lovely|pleasant|wonderful) (?:day|evening|one|afternoon|morning|weekend|time)|take care|farewell|thanks? (?:you )?for (?:calling|contacting|your call|reaching out)|closing (?:this|the) (?:chat|conversation|case|call)|enjoy your (?:day|evening|weekend)|until next time|all the best|see you)\b"
+    r"\b(?:good ?bye|bye|have a (?:nice|good|great|lovely|pleasant|wonderful) (?:day|evening|one|afternoon|morning|weekend|time)|take care|farewell|closing (?:this|the) (?:chat|conversation|case|call)|enjoy your (?:day|evening|weekend)|until next time|all the best|see you)\b"
 )
+_THANK_CALLER = re.compile(r"\bthank(?:s| you) (?:so much |very much )?for (?:calling|contacting|your call|reaching out|getting in touch)\b")
 _ASK_NEED = re.compile(
     r"\b(?:how (?:can|may|could) i (?:help|assist|be of)|what (?:can|may|could) i (?:do|help)|what (?:is|seems to be|exactly is) (?:the|your) (?:problem|issue|matter|concern|request|trouble|reason)|what brings you|describe (?:the|your) (?:problem|issue)|tell me (?:more )?(?:about )?(?:the|your) (?:problem|issue|request|concern)|"
     r"what do you need|how i can help|what is wrong|what (?:is|has) happen\w*|what would you like (?:me )?to do|can i help you|may i help you|what exactly (?:do|does)|please explain|explain (?:the|your))\b"
@@ -138,9 +139,13 @@ _DOMAIN = re.compile(
 _DEMANDING = ("step", "ask_done", "ask_identity", "ask_yes", "ask_choice", "ask_more", "ask_need", "close")
 
 
-@lru_cache(maxsize=4096)
 def understand(text: str) -> tuple[Act, ...]:
     """Return the acts of an agent's message in textual order, without repeats. Empty if nothing makes sense."""
+    return _understand(text[:MAX_TEXT])
+
+
+@lru_cache(maxsize=4096)
+def _understand(text: str) -> tuple[Act, ...]:
     plain = normalise(text)
     acts: list[Act] = []
     before = ""
@@ -154,6 +159,9 @@ def understand(text: str) -> tuple[Act, ...]:
 
 def _settle(acts: list[Act]) -> tuple[Act, ...]:
     """Drop what another act of the message makes pointless."""
+    # Thanks for the call open as many conversations as they end.
+    if any(act.kind in _DEMANDING and act != Act("close", "thanks") or act.kind in ("greet", "wait") for act in acts):
+        acts = [act for act in acts if act != Act("close", "thanks")]
     kinds = {act.kind for act in acts}
     if "close" in kinds:
         acts = [act for act in acts if act.kind != "ask_more"]
@@ -323,6 +331,8 @@ def _talk(sentence: str, question: bool, before: str, stepped: bool) -> Iterator
             found.append(Act("ask_more"))
     if _CLOSE.search(sentence):
         found.append(Act("close"))
+    elif _THANK_CALLER.search(sentence):
+        found.append(Act("close", "thanks"))
     identity = None if found else _identity(sentence, question)
     if identity:
         found.append(identity)
@@ -350,14 +360,14 @@ _ASKING = re.compile(
     r"^(?:give|tell|provide|share|confirm|state|send|enter|verify|spell|type|write|name)\b|\b(?:i|we) (?:will |would |first |also |still |just |do )*(?:need|require|like|want|have to|must)\b|\bneeded\b|\brequired\b|"
     r"\b(?:what|which|who)\b|\bbefore we\b"
 )
-_GIVEN = re.compile(r"\b(?:i|we) (?:have )?(?:found|see|located|verified|identified|looked up|have found|have verified|have located)\b|\bthank(?:s| you)\b.*\b(?:verif|identif)|\b(?:is|are|has been|have been) (?:verified|confirmed|on file|correct|updated)\b|\bi (?:will|can|am going to) (?:now )?(?:look|find|send|email|call|phone|pull|open)\b(?!.*\b(?:need|with your|by your|give|provide|if you)\b)|\bif you\b.*\bcall\b")
+_GIVEN = re.compile(r"\b(?:i|we) (?:have )?(?:found|see|located|verified|identified|looked up|have found|have verified|have located)\b|\bthank(?:s| you)\b.*\b(?:verif|identif)|\b(?:is|are|has been|have been) (?:verified|confirmed|on file|correct|updated)\b|^(?!.*\b(?:please|give|tell|provide|share|need|what|which|may|could|confirm|with your|by your|if you)\b).*\bi (?:will|can|am going to) (?:now )?(?:look|find|send|email|call|phone|pull|open)\b|\bif you\b.*\bcall\b")
 
 
 def _identity(sentence: str, question: bool) -> Act | None:
     if _GIVEN.search(sentence) or re.search(r"\b(?:no need|not need|do not|never|without)\b", sentence):
         return None
     fields = list(dict.fromkeys(name for name, pattern in _FIELDS if re.search(pattern, sentence)))
-    if re.search(r"\bphone\b.*\b(?:find|connect|wifi|wireless|see the network|reach)\b", sentence) or not fields:
+    if re.search(r"\bphone\b.*\b(?:wifi|wireless|network|internet)\b", sentence) or not fields:
         return None
     short = len(sentence.split()) <= 9 and (question or "please" in sentence)
     if not (short or _ASKING.search(sentence)):

@@ -1,0 +1,178 @@
+"""Commands from trajectories to pivots: profile and select. Training is `training.py`, which needs torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from pivot_envs import selection
+from pivot_envs.cli.screen import Flag, console, error_console, existing, parent_exists, print_json, progress, world_options
+from pivot_envs.contracts import Policy
+from pivot_envs.domains import resolve
+from pivot_envs.endpoint import EndpointConfig, EndpointPolicy
+from pivot_envs.errors import ConfigError
+from pivot_envs.pivots import PivotHeader, SelectorConfig, select, write_pivots
+from pivot_envs.policy import NoisyDemonstrationPolicy
+from pivot_envs.profiles import read_profiles
+from pivot_envs.profiling import ProfileConfig, ProfileSummary, Progress, profile
+from pivot_envs.scoring import Scorer
+from pivot_envs.trajectories import file_hash, read_trajectories
+
+NOISY = "noisy-demonstration"
+NOTHING_KEPT = 3
+
+
+def first_domain(trajectories: Path) -> str:
+    """Return the domain of the first trajectory of a file."""
+    for trajectory in read_trajectories(trajectories):
+        return trajectory.domain
+    raise ConfigError(f"{trajectories} holds no trajectory")
+
+
+def open_scorer(trajectories: Path, verifier: str, codec: str, style: str, tau2_path: str | None, **files: Any) -> Scorer:
+    """Return a scorer over a trajectory file."""
+    family, domain = resolve(first_domain(trajectories))
+    return Scorer(
+        family, domain, trajectories=str(trajectories), verifier=verifier, action_codec=codec, prompt_style=style,
+        domain_options=world_options(family, domain, tau2_path), **files,
+    )
+
+
+@dataclass(frozen=True)
+class ProfileCommand:
+    """Draw K one-turn rollouts of a frozen policy at every candidate and verify each.
+
+    Appends to the output, one trajectory at a time; the same command goes on where it was interrupted. A policy is a
+    folder or hub name of a transformers model, the URL of an OpenAI-compatible server (with --model; the key comes from
+    OPENAI_API_KEY), or `noisy-demonstration`, a test policy that sees the answer.
+    """
+
+    trajectories: tyro.conf.Positional[Path]
+    """A trajectories.jsonl."""
+    output: Path
+    """The profiles.jsonl to write or go on with."""
+    policy: str = NOISY
+    """Folder, hub name, http(s) URL, or noisy-demonstration."""
+    model: str = ""
+    """Model name at the server, where the policy is a URL."""
+    revision: str = ""
+    """Revision or weights hash of that model, as you know it; part of its fingerprint."""
+    verifier: str = "effect"
+    """effect, exact, tool_name, word_overlap or paper."""
+    config: Annotated[ProfileConfig, tyro.conf.arg(name="")] = field(default_factory=ProfileConfig)
+    limit: int | None = None
+    """At most so many trajectories."""
+    device: str = "cpu"
+    """Where a transformers model runs: cpu, cuda, ..."""
+    tau2_path: str | None = None
+    """A tau2-bench checkout."""
+
+    def run(self) -> int:
+        """Profile and print a summary."""
+        existing(self.trajectories, "TRAJECTORIES")
+        parent_exists(self.output, "--output")
+        make, codec = self._policy()
+        scorer = open_scorer(self.trajectories, self.verifier, codec, self.config.prompt_style, self.tau2_path)
+        chosen = _first_trajectories(scorer.ids(), self.limit)
+        with progress("profiling trajectories", None) as bar:
+
+            def show(state: Progress) -> None:
+                bar.update(bar.task_ids[0], completed=state.done, total=state.total)
+
+            summary = profile(
+                scorer, make(scorer), self.config, self.output, candidates=chosen, trajectories=self.trajectories, progress=show
+            )
+        _print_summary(summary)
+        return 0
+
+    def _policy(self) -> tuple[Any, str]:
+        """Return a function that makes the policy of a scorer, and the codec it writes."""
+        if self.policy == NOISY:
+            return noisy, NoisyDemonstrationPolicy.action_codec
+        if self.policy.startswith(("http://", "https://")):
+            if not self.model:
+                raise ConfigError(f"--policy {self.policy} is a server; name its model with --model")
+            config = EndpointConfig(base_url=self.policy, model=self.model, revision=self.revision)
+            return (lambda _: EndpointPolicy(config)), EndpointPolicy.action_codec
+        from pivot_envs.trainer.model import load_policy  # torch and transformers, only where a model is asked for
+
+        local = load_policy(self.policy, device=self.device)
+        return (lambda _: local), local.action_codec
+
+
+def noisy(scorer: Scorer) -> Policy:
+    """Return the test policy for a scorer's candidates."""
+    return NoisyDemonstrationPolicy(lambda pivot_id: scorer.bench.domain.demonstration(scorer.candidate(pivot_id)))
+
+
+def _first_trajectories(ids: list[str], limit: int | None) -> list[str]:
+    if limit is None:
+        return ids
+    names = dict.fromkeys(candidate_id.rpartition("/")[0] for candidate_id in ids)
+    kept = set(list(names)[:limit])
+    return [candidate_id for candidate_id in ids if candidate_id.rpartition("/")[0] in kept]
+
+
+def _print_summary(summary: ProfileSummary) -> None:
+    console().print(
+        f"{summary.candidates} candidates of {summary.trajectories} trajectories profiled, {summary.rollouts} rollouts: "
+        f"{summary.failed} failed, {summary.abstained} abstained; {summary.resumed} trajectories were done before"
+    )
+    for reason, count in {**summary.excluded, **summary.failures}.items():
+        console().print(f"  {reason}: {count}")
+
+
+@dataclass(frozen=True)
+class SelectCommand:
+    """Keep the pivots of a profiles file: Eq. 5 (variance above 0 and mean below lambda_diff), a reason for the rest.
+
+    Exit code 3 if nothing was kept.
+    """
+
+    profiles: tyro.conf.Positional[Path]
+    """A profiles.jsonl."""
+    trajectories: Path
+    """The trajectory file the profiles were made from; it must stand beside the output."""
+    output: Path
+    """The pivots.jsonl to write."""
+    config: Annotated[SelectorConfig, tyro.conf.arg(name="")] = field(default_factory=SelectorConfig)
+    json: Flag = False
+    """Print the report as JSON."""
+
+    def run(self) -> int:
+        """Select, write and report."""
+        existing(self.trajectories, "--trajectories")
+        parent_exists(self.output, "--output")
+        if self.trajectories.resolve().parent != self.output.resolve().parent:
+            raise ConfigError(f"--output {self.output} must stand beside {self.trajectories}: pivots refer to it by file name")
+        found = read_profiles(existing(self.profiles, "PROFILES"))
+        digest = file_hash(self.trajectories)
+        expected = {"trajectories_sha256": digest} if found.provenance.get("trajectories_sha256") else {}
+        chosen = select(found.profiles, self.config, excluded=found.excluded, expected=expected)
+        write_pivots(self.output, header_of(found.provenance, self.trajectories, digest, self.config), chosen.kept)
+        figures = selection.report(chosen)
+        if self.json:
+            print_json(figures.as_dict())
+        else:
+            for line in selection.lines(figures):
+                console().print(line)
+            console().print(f"wrote {len(chosen.kept)} pivots to {self.output}")
+        if not chosen.kept:
+            error_console().print("nothing was kept: look at the histogram, raise --lambda-diff, or profile another policy")
+        return 0 if chosen.kept else NOTHING_KEPT
+
+
+def header_of(provenance: Mapping[str, Any], trajectories: Path, digest: str, config: SelectorConfig) -> PivotHeader:
+    """Return the header that binds pivots to their file, world, profile and selector."""
+    return PivotHeader(
+        trajectories=trajectories.name,
+        trajectories_sha256=digest,
+        domain=str(provenance["domain"]),
+        domain_fingerprint=dict(provenance["domain_fingerprint"]),
+        selector=vars(config),
+        profile=dict(provenance),
+    )
