@@ -7,9 +7,8 @@ ours into a verdict without a reward. It keeps no state of an episode.
 from __future__ import annotations
 
 import contextlib
-import importlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,12 +22,14 @@ from pivot_envs.errors import (
     FingerprintMismatch,
     MalformedAction,
     MissingDependency,
+    PivotEnvsError,
     RestoreError,
     UnknownPivot,
     suggest,
 )
 from pivot_envs.records import Action, Candidate, Verdict
 from pivot_envs.sources import Source
+from pivot_envs.verifiers.effect import EffectVerifier
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +92,7 @@ class Bench:
             return self.restore_once(candidate)
         except RestoreError as first:
             logger.warning("restore is tried once more: %s", first)
-            return self.restore_once(candidate)
+        return self.restore_once(candidate)
 
     def restore_once(self, candidate: Candidate) -> State:
         """Return the state before the candidate's turn.
@@ -104,6 +105,8 @@ class Bench:
         except OURS_TO_FIX:
             raise
         except Exception as error:
+            if not isinstance(error, PivotEnvsError | OSError):
+                logger.exception("%s: an error nobody foresaw", candidate.candidate_id)
             raise RestoreError(
                 f"{candidate.candidate_id}: the state could not be restored: {type(error).__name__}: {error}"
             ) from error
@@ -166,16 +169,14 @@ def make_verifier(name: str, family: str, domain: Domain) -> Verifier:
     """
     _choice("verifier", name, VERIFIERS)
     if name == "effect":
-        return _attribute("effect", "EffectVerifier")(domain)
+        return EffectVerifier(domain)
+    from pivot_envs.verifiers import text
+
     if name == "paper":
-        return _attribute("text", "paper_rule")(family, domain)
-    kinds = {"exact": "ExactVerifier", "tool_name": "ToolNameVerifier", "word_overlap": "WordOverlapVerifier"}
-    return _attribute("text", kinds[name])(domain)
-
-
-def _attribute(module: str, name: str) -> Callable[..., Verifier]:
-    found: Callable[..., Verifier] = vars(importlib.import_module(f"pivot_envs.verifiers.{module}"))[name]
-    return found
+        return text.paper_rule(family, domain)
+    if name == "word_overlap":
+        return text.WordOverlapVerifier(domain, text.THRESHOLDS.get(family, text.THRESHOLDS["tau2"]))
+    return text.ExactVerifier(domain) if name == "exact" else text.ToolNameVerifier(domain)
 
 
 def _choice(argument: str, value: str, allowed: Sequence[str]) -> None:

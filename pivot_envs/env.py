@@ -5,6 +5,7 @@ Many actions at one turn are `Scorer`'s work. This class owns what happens insid
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import sys
@@ -270,6 +271,7 @@ class PivotEnv(gymnasium.Env[dict[str, Any], Any]):
         if first is not None and (ending := self._without_reward(first)):
             return ending
         try:
+            episode.action = _with_ids(episode.action, episode.steps)
             effect = episode.state.execute(episode.action)
             self._append(episode, episode.action, effect)
             response = self._respond(episode)
@@ -278,7 +280,7 @@ class PivotEnv(gymnasium.Env[dict[str, Any], Any]):
         except Exception as error:
             logger.exception("%s: the episode cannot go on", episode.candidate.candidate_id)
             episode.failure = f"{type(error).__name__}: {error}"
-            return self._lost(verdict)
+            return self._lost(episode, verdict)
         if response is None:
             ending = self._follow_recording(episode, verdict)
         else:
@@ -315,7 +317,7 @@ class PivotEnv(gymnasium.Env[dict[str, Any], Any]):
         except RestoreError as error:
             logger.warning("%s", error)
             episode.failure = str(error)
-            return self._lost(None)
+            return _Ending("failed", truncated=True, unknown=self.reward == "outcome")
         if episode.state is not None:
             episode.state.close()
         episode.candidate, episode.state = following, state
@@ -326,10 +328,24 @@ class PivotEnv(gymnasium.Env[dict[str, Any], Any]):
     def _without_reward(self, verdict: Verdict) -> _Ending | None:
         return _Ending(verdict.outcome, truncated=True, unknown=True) if verdict.reward is None else None
 
-    def _lost(self, verdict: Verdict | None) -> _Ending:
-        """The world is gone. A turn that was judged keeps its reward: losing the box buys nothing."""
-        unknown = self.reward == "outcome" and (verdict is None or verdict.reward != 0.0)
-        return _Ending("failed", truncated=True, unknown=unknown)
+    def _lost(self, episode: _Episode, verdict: Verdict | None) -> _Ending:
+        """The world is gone. Where a fresh one answers, an unjudged turn broke it: that buys no missing reward."""
+        if self.reward != "outcome":
+            return _Ending("failed", truncated=True)
+        ours = verdict.reward != 0.0 if verdict is not None else not self._world_answers(episode)
+        return _Ending("failed", truncated=True, unknown=ours)
+
+    def _world_answers(self, episode: _Episode) -> bool:
+        """Say whether the demonstration still runs in a fresh state of this turn."""
+        try:
+            with contextlib.closing(self.bench.restore_once(episode.candidate)) as state:
+                effect = state.execute(self.bench.domain.demonstration(episode.candidate))
+        except OURS_TO_FIX:
+            raise
+        except Exception as error:
+            logger.warning("%s: a fresh state does not answer either: %s", episode.candidate.candidate_id, error)
+            return False
+        return effect.ended != "timed_out"
 
     def _limit(self, episode: _Episode) -> _Ending:
         if self.horizon is not None and episode.steps >= self.horizon:
@@ -408,13 +424,11 @@ class PivotEnv(gymnasium.Env[dict[str, Any], Any]):
         return replace(episode.candidate.trajectory, messages=tuple(episode.messages))
 
     def _append(self, episode: _Episode, action: Action, effect: Effect) -> None:
-        """Add the turn and what its calls showed to the conversation, with ids that occur nowhere else in it."""
-        ids = [f"live_{episode.steps}_{i}" for i, _ in enumerate(action.calls)]
-        episode.messages.append(to_message(replace(action, reasoning=""), ids))
-        for call_id, call, shown in zip(ids, action.calls, effect.observations, strict=False):
-            episode.messages.append(
-                {"role": "tool", "tool_call_id": call_id, "name": call.name, "content": shown.text}
-            )
+        """Add the turn and what its calls showed to the conversation."""
+        episode.messages.append(to_message(replace(action, reasoning="")))
+        for call, shown in zip(action.calls, effect.observations, strict=False):
+            result = {"role": "tool", "tool_call_id": call.id, "name": call.name, "content": shown.text}
+            episode.messages.append(result)
 
     def _text(self, episode: _Episode) -> str:
         try:
@@ -434,6 +448,12 @@ class PivotEnv(gymnasium.Env[dict[str, Any], Any]):
         if self._episode is not None and self._episode.state is not None:
             self._episode.state.close()
         self._episode = None
+
+
+def _with_ids(action: Action, step: int) -> Action:
+    """Give calls ids that occur nowhere else in a conversation; a policy may write none, or the same every time."""
+    calls = tuple(replace(call, id=f"live_{step}_{i}") for i, call in enumerate(action.calls))
+    return replace(action, calls=calls)
 
 
 def _after(here: Candidate, recorded: Sequence[Message]) -> list[Message]:

@@ -49,7 +49,8 @@ class NoisyDemonstrationPolicy(ScriptedPolicy):
 
     It exists so that profiling, selection and reports can be run and tested without a model; what it scores says
     nothing about any model. The error rate of a candidate is fixed by a hash of its id, so that some candidates are
-    always solved, some never, and some are mixed: at `noise` 0.5 and `mixed` 0.3 about 35, 35 and 30 percent.
+    always solved, some never, and some are mixed: at `noise` 0.5 and `mixed` 0.3 about 35, 35 and 30 percent. What is
+    spoiled is not always wrong: a changed free text argument, say a reason, may have the same effect.
     """
 
     def __init__(

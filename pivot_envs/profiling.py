@@ -19,7 +19,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from pivot_envs.actions import decode
 from pivot_envs.candidates import parse_candidate_id
-from pivot_envs.contracts import Completion, Domain, Policy, Prompt, Verifier
+from pivot_envs.contracts import Completion, Policy, Prompt
 from pivot_envs.errors import (
     ConfigError,
     FingerprintMismatch,
@@ -32,7 +32,8 @@ from pivot_envs.errors import (
 )
 from pivot_envs.policy import CONTEXT_FULL, derive_seed
 from pivot_envs.profiles import CandidateRow, ProfileRow, ProfilesFile, TrajectoryRow, profile_set
-from pivot_envs.records import Action, Candidate, Sampling, Verdict, content_hash
+from pivot_envs.records import Action, Sampling, Verdict, content_hash
+from pivot_envs.scoring import Scorer
 from pivot_envs.trajectories import file_hash
 
 logger = logging.getLogger(__name__)
@@ -42,42 +43,6 @@ OURS_TO_FIX = (ConfigError, FingerprintMismatch, MissingDependency, PolicyError,
 WINDOW = 3
 """Trajectories over which the share of failed rollouts is taken: one bad box is data, a dead endpoint is not."""
 MAX_TOOL_NAME = 100
-
-
-class Judging(Protocol):
-    """What judges: its parts go into the provenance."""
-
-    @property
-    def domain(self) -> Domain:
-        """The world."""
-
-    @property
-    def verifier(self) -> Verifier:
-        """What judges in it."""
-
-    @property
-    def codec(self) -> Any:
-        """How text is read as an action: a name, or an object."""
-
-
-class CandidateScorer(Protocol):
-    """What profiling needs of a `Scorer`."""
-
-    @property
-    def bench(self) -> Judging:
-        """Domain, verifier, codec."""
-
-    def ids(self) -> Sequence[str]:
-        """Return the candidate ids that can be scored."""
-
-    def candidate(self, pivot_id: str) -> Candidate:
-        """Return the candidate of an id."""
-
-    def prompt(self, pivot_id: str, style: str | None = None) -> Prompt:
-        """Return what a policy sees at a candidate."""
-
-    def score(self, pivot_ids: Sequence[str], actions: Sequence[str]) -> Sequence[Verdict]:
-        """Judge one text at each id."""
 
 
 @runtime_checkable
@@ -149,7 +114,7 @@ class ProfileSummary:
 
 
 def profile(
-    scorer: CandidateScorer,
+    scorer: Scorer,
     policy: Policy,
     config: ProfileConfig,
     out_path: str | Path,
@@ -191,7 +156,7 @@ def profile(
 
 
 def provenance(
-    scorer: CandidateScorer, policy: Policy, config: ProfileConfig, trajectories: str | Path | None = None
+    scorer: Scorer, policy: Policy, config: ProfileConfig, trajectories: str | Path | None = None
 ) -> dict[str, Any]:
     """Return everything two profiles must share to be comparable, as JSON."""
     made_with = {
@@ -261,6 +226,7 @@ class _Rollouts:
         return any(one.error.startswith(CONTEXT_FULL) for one in self.completions)
 
     def unsampled(self) -> list[int]:
+        """Indices of samples that do not exist."""
         return [i for i, one in enumerate(self.completions) if one.finish_reason == "error"]
 
     def unjudged(self) -> list[int]:
@@ -269,12 +235,20 @@ class _Rollouts:
         return [i for i, one in enumerate(self.completions) if one.finish_reason != "error" and i not in done]
 
 
+@dataclass(frozen=True)
+class _Tally:
+    """Rollouts of one trajectory, and why some failed."""
+
+    rollouts: int
+    failures: Counter[str]
+
+
 class _Run:
     """One call of `profile`: sampling, judging, retrying, counting."""
 
     def __init__(
         self,
-        scorer: CandidateScorer,
+        scorer: Scorer,
         policy: Policy,
         config: ProfileConfig,
         store: ProfilesFile,
@@ -362,10 +336,11 @@ class _Run:
         if not places:
             return
         ids = [one.candidate_id for one, _ in places]
+        began = time.monotonic()
         verdicts = self._score(ids, [one.completions[i].text for one, i in places])
+        cost["verifier_seconds"] += time.monotonic() - began
         for (one, i), verdict in zip(places, verdicts, strict=True):
             one.verdicts[i] = verdict
-            cost["verifier_seconds"] += verdict.cost.seconds
             cost["sandbox_seconds"] += verdict.cost.sandbox_seconds
             cost["verifier_calls"] += verdict.cost.calls
             cost["verifier_tokens"] += verdict.cost.tokens
@@ -390,12 +365,13 @@ class _Run:
 
     def _record(self, row: TrajectoryRow, units: int) -> None:
         """Write the line, or hold it while too much of it failed: a dead endpoint must leave nothing behind."""
-        rollouts, failed, _ = tally = _tally(row)
+        tally = _tally(row)
+        failed = tally.failures.total()
         self.window.append(tally)
-        self.done, self.rollouts, self.failed = self.done + 1, self.rollouts + rollouts, self.failed + failed
+        self.done, self.rollouts, self.failed = self.done + 1, self.rollouts + tally.rollouts, self.failed + failed
         self._check_window(over=False)
         self.held.append(row)
-        if failed <= self.config.max_failed_share * rollouts:
+        if failed <= self.config.max_failed_share * tally.rollouts:
             for held in self.held:
                 self.store.append(held)
             self.held = []
@@ -405,26 +381,25 @@ class _Run:
             self.progress(Progress(finished, self.total, self.rollouts, self.failed, pace * (units - self.done)))
 
     def _check_window(self, over: bool) -> None:
-        rollouts, failed = (sum(one[i] for one in self.window) for i in (0, 1))
+        rollouts = sum(tally.rollouts for tally in self.window)
+        why = sum((tally.failures for tally in self.window), Counter[str]())
+        failed = why.total()
         if failed <= self.config.max_failed_share * rollouts or (len(self.window) < WINDOW and not over):
             return
-        why = sum((one[2] for one in self.window), Counter[str]()).most_common(1)
-        reason = f"{why[0][0]} ({why[0][1]} times)" if why else "no reason given"
+        [(reason, times)] = why.most_common(1)
         kind = PolicyError if self.unsampled > self.failed / 2 else VerifierError
         raise kind(
             f"{failed} of the last {rollouts} rollouts failed, more than max_failed_share "
-            f"{self.config.max_failed_share}; most often: {reason}. Mend that and run it again: {self.store.path} "
-            f"keeps {len(self.store.rows)} finished trajectories and goes on from there"
+            f"{self.config.max_failed_share}; most often: {reason} ({times} times). Mend that and run it again: "
+            f"{self.store.path} keeps {len(self.store.rows)} finished trajectories and goes on from there"
         )
 
 
-def _tally(row: TrajectoryRow) -> tuple[int, int, Counter[str]]:
-    """Return rollouts, failed ones, and why."""
-    profiles = [one.profile for one in row.candidates if one.profile is not None]
-    why: Counter[str] = Counter()
+def _tally(row: TrajectoryRow) -> _Tally:
+    failures: Counter[str] = Counter()
     for one in row.candidates:
-        why.update(one.failures)
-    return sum(len(one.rewards) for one in profiles), why.total(), why
+        failures.update(one.failures)
+    return _Tally(sum(len(one.profile.rewards) for one in row.candidates if one.profile is not None), failures)
 
 
 def _row(trajectory_id: str, unit: list[_Rollouts], cost: Cost, codec: Any) -> TrajectoryRow:
@@ -442,7 +417,7 @@ def _candidate_row(one: _Rollouts, codec: Any) -> CandidateRow:
     for i, completion in enumerate(one.completions):
         verdict = one.verdicts.get(i) or Verdict("failed", None, "parse", completion.error)
         if verdict.outcome == "failed":
-            failures[_plain(verdict.reason)] += 1
+            failures[_plain(verdict.reason.removeprefix(f"{one.candidate_id}: "))] += 1
         verdicts.append(verdict)
     row = ProfileRow(
         rewards=[None if v.reward is None else float(v.reward) for v in verdicts],
@@ -462,16 +437,16 @@ def _checked(verdict: Verdict) -> Verdict:
     return Verdict("failed", None, verdict.level, f"verifier: outcome {verdict.outcome} with reward {verdict.reward}")
 
 
-def _first_tool(action: Action) -> str:
-    return _plain(action.calls[0].name, MAX_TOOL_NAME) if action.calls else ""
-
-
 def _tool_written(text: str, codec: Any) -> str:
     """Return the name of the first tool called, empty for a text and for what is no action."""
     try:
         return _first_tool(decode(text, codec))
     except MalformedAction:
         return ""
+
+
+def _first_tool(action: Action) -> str:
+    return _plain(action.calls[0].name, MAX_TOOL_NAME) if action.calls else ""
 
 
 def _error(reason: str) -> Completion:

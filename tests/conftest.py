@@ -5,6 +5,7 @@ import importlib.util
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -75,6 +76,14 @@ def backends() -> dict[str, str]:
         "gpu": describe_gpu(),
         "shared data": find_shared_data()[1],
     }
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep demonstrations that an earlier version left in the user's cache out of the tests; workers inherit this."""
+    if "PIVOT_ENVS_CACHE" not in os.environ:
+        folder = tempfile.mkdtemp(prefix="pivot-envs-tests-")
+        os.environ["PIVOT_ENVS_CACHE"] = folder
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -41,8 +41,9 @@ print(json.dumps([rewards, pivot_envs.__file__, sorted(set(sys.modules) & set(sy
 
 
 def run(*command: object, cwd: Path) -> str:
-    """Run a command without our path or environment variables, and return what it printed."""
-    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PIVOT_TAU2_PATH")}
+    """Run a command without our path or environment variables, with a cache of its own; return what it printed."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHONPATH", "PIVOT_"))}
+    environment["PIVOT_ENVS_CACHE"] = str(cwd / "cache")
     done = subprocess.run(
         [str(part) for part in command],
         cwd=cwd,

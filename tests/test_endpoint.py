@@ -17,12 +17,15 @@ pytest.importorskip("openai", reason="openai is not installed (extra 'judge')")
 sys.path.insert(0, str(Path(__file__).parent))
 
 from fake_endpoint import FakeEndpoint, choice, completion, refusal
+from test_profiling import Adder
 
 from pivot_envs.actions import decode
 from pivot_envs.contracts import Completion, Prompt
 from pivot_envs.endpoint import EndpointConfig, EndpointPolicy
 from pivot_envs.errors import ConfigError, MissingDependency, PolicyError
 from pivot_envs.policy import CONTEXT_FULL
+from pivot_envs.profiles import read_profiles
+from pivot_envs.profiling import ProfileConfig, profile
 from pivot_envs.records import Sampling
 
 TOOL = {"type": "function", "function": {"name": "get_line", "parameters": {"type": "object", "properties": {}}}}
@@ -241,3 +244,26 @@ def test_a_missing_openai_package_gives_the_install_line(monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "openai", None)
     with pytest.raises(MissingDependency, match=r"pip install 'pivot-envs\[judge\]'"):
         next(iter(EndpointPolicy(EndpointConfig("http://a/v1", "m")).sample([prompt()], 1, Sampling(), 0)))
+
+
+def test_profiling_over_an_endpoint_survives_its_outage_and_goes_on(tmp_path: Path) -> None:
+    down = {"now": True}
+
+    def serve(body: dict[str, Any]) -> Any:
+        if down["now"] and len(server.requests) > 12:
+            return refusal(503, "restarting")
+        function = {"name": "add", "arguments": json.dumps({"x": body["seed"] % 3})}
+        call = {"id": "c", "type": "function", "function": function}
+        return completion([choice(text=None, finish="tool_calls", tool_calls=[call])])
+
+    with FakeEndpoint([serve]) as server:
+        policy = EndpointPolicy(EndpointConfig(server.base_url, "m", attempts=2, backoff=0.001, concurrency=2))
+        config = ProfileConfig(k=4, trajectories_per_batch=1, retries=0)
+        with pytest.raises(PolicyError, match="most often: http_503: .*restarting.*goes on from there"):
+            profile(Adder(), policy, config, tmp_path / "p.jsonl")
+        down["now"] = False
+        summary = profile(Adder(), policy, config, tmp_path / "p.jsonl")
+        policy.close()
+    assert 0 < summary.resumed < summary.trajectories == 6 and summary.failed == 0
+    successes = [one.outcomes.count("accepted") for one in read_profiles(summary.path).profiles.values()]
+    assert sum(successes) > 0 and max(successes) < 5

@@ -408,6 +408,20 @@ def test_a_restore_that_fails_once_is_tried_again() -> None:
     assert env.step(demonstration(env))[1] == 1.0
 
 
+@pytest.mark.parametrize("horizon", [1, 3, None])
+def test_an_action_that_takes_its_own_box_down_buys_no_missing_reward(horizon: int | None) -> None:
+    poison = encode(Action(calls=(ToolCall("add_item", {"item": "poison"}),)))
+    env = make("todo-talking", horizon=horizon)
+    env.reset(options={"pivot_id": "todo-talking/task-0-0/1"})
+    _, reward, terminated, truncated, info = env.step(poison)
+    assert (reward, info["verdict"]["outcome"], terminated or truncated) == (0.0, "rejected", True)
+    if horizon != 1:
+        env.reset(options={"pivot_id": "todo-talking/task-0-0/1"})
+        assert env.step(demonstration(env))[2:4] == (False, False)
+        _, reward, _, truncated, info = env.step(poison)
+        assert (reward, truncated, info["end_reason"], info["judged"]) == (0.0, True, "failed", False)
+
+
 def test_a_malformed_action_scores_0_even_where_the_state_is_lost() -> None:
     env = make("todo-broken", domain_options={"fail": "restore"})
     env.reset(options={"pivot_id": "todo-broken/task-0-0/1"})
@@ -616,19 +630,19 @@ def test_closing_twice_is_fine_and_a_closed_environment_can_be_reset() -> None:
 @pytest.mark.parametrize("env_id", ["PivotTodo-v0", "PivotTau2-v0"])
 def test_a_thousand_resets_leave_no_thread_and_no_memory(env_id: str) -> None:
     env = shipped(env_id)
-    for seed in range(300):  # until what may be kept (reports, snapshots) is kept
+    for seed in range(100):  # until what may be kept (reports, snapshots) is kept
         env.reset(seed=seed)
     threads = threading.active_count()
-    gc.collect()
     tracemalloc.start()
     try:
         for _ in range(2):
+            gc.collect()
             before = tracemalloc.get_traced_memory()[0]
-            for seed in range(500):
-                env.reset(seed=seed % 300)
+            for seed in range(450):
+                env.reset(seed=seed % 100)
             gc.collect()
             grown = tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()
     assert threading.active_count() == threads
-    assert grown < 200_000, f"500 resets kept {grown:,} bytes"
+    assert grown < 200_000, f"450 resets kept {grown:,} bytes"

@@ -45,13 +45,15 @@ LAZY: Mapping[tuple[str, str], str] = {
     ("pivot_envs.sources", "pivot_envs.pivots"): "read only where a pivots file is named",
     ("pivot_envs.domains.tau2.domain", "pivot_envs.domains.tau2.helpdesk.world"): "a world is loaded when asked for",
     ("pivot_envs.domains.tau2.domain", "pivot_envs.domains.tau2.official.world"): "needs an optional package",
+    ("pivot_envs.cli", "pivot_envs.cli.training"): "imports torch",
+    ("pivot_envs.cli.demo", "pivot_envs.cli.training"): "imports torch",
 }
 """(importing module, imported module) -> why this import inside a function may point right or sideways."""
 
 OPTIONAL: Mapping[str, tuple[str, ...]] = {
-    "torch": ("pivot_envs.trainer",),
-    "transformers": ("pivot_envs.trainer",),
-    "tensorboard": ("pivot_envs.trainer",),
+    "torch": ("pivot_envs.trainer", "pivot_envs.cli.training"),
+    "transformers": ("pivot_envs.trainer", "pivot_envs.cli.training"),
+    "tensorboard": ("pivot_envs.trainer", "pivot_envs.cli.training"),
     "docker": ("pivot_envs.sandboxes.docker",),
     "openai": (),
     "tau2": (),

@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import toy_domain  # noqa: E402
 
 from pivot_envs.actions import HermesCodec, encode  # noqa: E402
+from pivot_envs.bench import VERIFIERS  # noqa: E402
 from pivot_envs.env import PivotEnv  # noqa: E402
 from pivot_envs.errors import ConfigError, UnknownPivot  # noqa: E402
 from pivot_envs.records import Action, ToolCall  # noqa: E402
@@ -113,6 +114,17 @@ def test_one_lost_pivot_does_not_touch_its_neighbours() -> None:
     assert [verdict.reward for verdict in verdicts] == [None, 1.0]
 
 
+def test_an_action_that_takes_its_fork_down_is_rejected_and_its_siblings_are_unharmed() -> None:
+    scorer = Scorer("todo-talking")
+    pivot_id = "todo-talking/task-0-0/1"
+    actions = [added("poison"), scorer.candidate(pivot_id).message, added("x"), added("poison")]
+    verdicts = scorer.score([pivot_id] * 4, actions)
+    assert [(v.outcome, v.reward) for v in verdicts] == [
+        ("rejected", 0.0), ("accepted", 1.0), ("rejected", 0.0), ("rejected", 0.0)
+    ]
+    assert "broke its fork" in verdicts[0].reason
+
+
 def test_an_unknown_id_stops_before_anything_runs() -> None:
     scorer = counting("unknown")
     before = scorer.bench.domain.restores
@@ -161,3 +173,17 @@ def test_the_environment_gives_the_same_reward_as_the_scorer() -> None:
             env.reset(options={"pivot_id": pivot_id})
             assert env.step(action)[1] == verdict.reward
             assert env.verdict is not None and env.verdict.reason == verdict.reason
+
+
+@pytest.mark.parametrize("name", VERIFIERS)
+def test_every_verifier_is_found_by_name_and_accepts_the_demonstration(name: str) -> None:
+    if name != "effect":
+        pytest.importorskip("pivot_envs.verifiers.text")
+    if name == "paper":
+        pytest.skip("the paper has no rule for to-do lists; tests/verifiers hold its rules")
+    scorer = Scorer("todo", verifier=name)
+    ids = scorer.ids()[:6]
+    verdicts = scorer.score(ids, [scorer.candidate(pivot_id).message for pivot_id in ids])
+    called = [bool(scorer.candidate(pivot_id).message.get("tool_calls")) for pivot_id in ids]
+    assert all(verdict.reward == 1.0 for verdict, call in zip(verdicts, called, strict=True) if call), verdicts
+    assert all(verdict.outcome in ("accepted", "abstained") for verdict in verdicts), verdicts

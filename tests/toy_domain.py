@@ -73,6 +73,15 @@ class LostState(todo.TodoState):
         raise SandboxError("the box does not answer (planted)")
 
 
+class PoisonedState(todo.TodoState):
+    """A box that an item called poison takes down, for this fork alone."""
+
+    def execute(self, action: Any) -> Any:
+        if any(call.arguments.get("item") == "poison" for call in action.calls):
+            raise SandboxError("the box does not answer any more (planted)")
+        return super().execute(action)
+
+
 class BrokenDomain(todo.TodoDomain):
     """Fails where it is told to; `times` bounds how often a restore fails."""
 
@@ -102,7 +111,9 @@ class BrokenDomain(todo.TodoDomain):
 
 
 class TalkingDomain(todo.TodoDomain):
-    """Has dynamics of its own: a customer who hangs up once told something about milk."""
+    """Has dynamics of its own: a customer who hangs up once told something about milk. Poison takes a state down."""
+
+    state_class = PoisonedState
 
     def respond(self, state: Any, action: Any, candidate: Any) -> Any:
         from pivot_envs.contracts import Response

@@ -256,6 +256,7 @@ class _Update:
         self.policy, self.optimizer, self.config = policy, optimizer, config
         self.reference = reference if config.beta > 0 else None
         self.mode: PrefixMode = config.prefix_mode
+        self.micro_batch = config.micro_batch
         self.checks: dict[str, float] = {}
         """What the first update of this start measured: relative gradient difference and largest |ratio - 1|."""
 
@@ -264,7 +265,8 @@ class _Update:
         parts, units = self._prepare(groups)
         if not parts:
             return self._metrics([], parts, units, None)
-        self._check_prefix(parts, units)
+        if self._falls_back(parts, units):
+            parts, units = self._prepare(groups)
         terms: list[list[LossTerms]] = []
         for number in range(self.config.updates_per_step):
             self.optimizer.zero_grad(set_to_none=True)
@@ -296,7 +298,7 @@ class _Update:
     def _part(self, group: RolloutGroup, rows: list[int], scores: list[float]) -> _Part:
         completions = [group.completion_ids[row] for row in rows]
         sampled = [torch.tensor(group.sampling_logprobs[row], dtype=torch.float32) for row in rows]
-        settings = (self.config.temperature, self.config.micro_batch, self.mode)
+        settings = (self.config.temperature, self.micro_batch, self.mode)
         old = self.policy.logprobs(group.prompt_ids, completions, *settings)
         reference = self.reference and self.reference.logprobs(group.prompt_ids, completions, *settings)
         device = self.policy.device
@@ -312,7 +314,7 @@ class _Update:
     def _backward(self, part: _Part, units: int) -> list[LossTerms]:
         """Add one part's gradient; the terms come back for the metrics."""
         terms: list[LossTerms] = []
-        settings = (self.config.temperature, self.config.micro_batch, self.mode)
+        settings = (self.config.temperature, self.micro_batch, self.mode)
         group_backward(self.policy.model, part.prompt_ids, part.completions, self._loss(part, units, terms), *settings)
         return terms
 
@@ -340,23 +342,25 @@ class _Update:
 
         return loss
 
-    def _check_prefix(self, parts: Sequence[_Part], units: int) -> None:
-        """Once per start, on the first live group: the shared-prefix gradient must be the full one."""
+    def _falls_back(self, parts: Sequence[_Part], units: int) -> bool:
+        """Once per start, on the first live group: unless the shared-prefix gradient is the full one, leave it."""
         part = next((part for part in parts if part.live), None)
         if self.mode == "full" or "gradient_difference" in self.checks or part is None:
-            return
-        settings = (self.config.temperature, self.config.micro_batch)
+            return False
+        settings = (self.config.temperature, self.micro_batch)
         loss = self._loss(part, units, [])
         difference = gradient_difference(self.policy.model, part.prompt_ids, part.completions, loss, *settings)
         self.checks["gradient_difference"] = difference
-        if difference > GRADIENT_TOLERANCE:
-            logger.warning(
-                "shared-prefix gradient differs from the full one by %.2g (allowed: %.0g): this model's rows or cache "
-                'are not independent; going on with prefix_mode="full"',
-                difference,
-                GRADIENT_TOLERANCE,
-            )
-            self.mode = "full"
+        if difference <= GRADIENT_TOLERANCE:
+            return False
+        logger.warning(
+            "shared-prefix gradient differs from the full one by %.2g (allowed: %.0g): this model's rows or cache are "
+            "not independent; going on with every rollout whole and alone, which is slower",
+            difference,
+            GRADIENT_TOLERANCE,
+        )
+        self.mode, self.micro_batch = "full", 1
+        return True
 
     def _check_ratio(self, terms: Sequence[LossTerms]) -> None:
         """At the first update after sampling, old and new log-probs are those of the same weights."""
@@ -395,7 +399,7 @@ class _Update:
         forwarded = naive = 0
         for part in parts:
             lengths = [len(ids) for ids in part.completions]
-            forwarded += passes * forwarded_tokens(len(part.prompt_ids), lengths, self.config.micro_batch, self.mode)
+            forwarded += passes * forwarded_tokens(len(part.prompt_ids), lengths, self.micro_batch, self.mode)
             naive += passes * (len(part.prompt_ids) * len(lengths) + sum(lengths))
         return forwarded, naive
 

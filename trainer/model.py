@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from pivot_envs import strict_json
 from pivot_envs.contracts import Completion, Prompt
 from pivot_envs.errors import ConfigError, MissingDependency, PolicyError
 from pivot_envs.policy import CONTEXT_FULL, derive_seed
@@ -52,9 +53,6 @@ SETTINGS_FILE = "pivot_envs_policy.json"
 """Beside the weights in a saved folder: what of the policy transformers does not save."""
 SAVED_SETTINGS = ("name", "action_codec", "prompt_style", "max_prompt_tokens")
 
-MAX_NESTING = 64
-"""Deepest JSON that is rendered as structure; deeper tool arguments stay the string they were recorded as."""
-
 
 class TransformersPolicy:
     """A causal language model that writes turns.
@@ -74,7 +72,7 @@ class TransformersPolicy:
     ) -> None:
         if tokenizer.chat_template is None:
             raise ConfigError(f"the tokenizer of {name!r} has no chat template; use an instruction-tuned model")
-        self.model = model.to(device).eval()
+        self.model = _placed(model, device).eval()
         self.tokenizer = tokenizer
         self.name = name
         self.action_codec = action_codec
@@ -244,6 +242,13 @@ def _check_sampling(sampling: Sampling, n: int) -> None:
         )
 
 
+def _placed(model: PreTrainedModel, device: str) -> PreTrainedModel:
+    try:
+        return model.to(device)
+    except (RuntimeError, AssertionError) as error:  # torch raises either, by device
+        raise ConfigError(f"cannot put the model on device {device!r}: {error}; cpu always works") from error
+
+
 def _stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     found: set[int] = set()
     for ids in (tokenizer.eos_token_id, model.generation_config.eos_token_id if model.generation_config else None):
@@ -310,19 +315,12 @@ def _template_call(call: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _structured(arguments: str) -> Any:
-    """Return recorded arguments as the object they spell, or unchanged where they spell none."""
+    """Return recorded arguments as the object they spell, or unchanged where they spell none within bounds."""
     try:
-        value = json.loads(arguments)
-    except (ValueError, RecursionError):
+        value = strict_json.parse(arguments)
+    except strict_json.JsonProblem:
         return arguments
-    return value if isinstance(value, dict) and _depth_within(value, MAX_NESTING) else arguments
-
-
-def _depth_within(value: Any, limit: int) -> bool:
-    if not isinstance(value, dict | list):
-        return True
-    children = value.values() if isinstance(value, dict) else value
-    return limit > 0 and all(_depth_within(child, limit - 1) for child in children)
+    return value if isinstance(value, dict) else arguments
 
 
 @functools.cache
@@ -454,7 +452,9 @@ def tiny_model(
 def _tiny_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
     markers = [AddedToken(text, special=False, normalized=False) for text in ("<tool_call>", "</tool_call>")]
     inner = Tokenizer(models.BPE())
-    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    # Digits stand alone: an id that the model must copy is then spelled the same way, seen before or not.
+    digits = pre_tokenizers.Digits(individual_digits=True)
+    inner.pre_tokenizer = pre_tokenizers.Sequence([digits, pre_tokenizers.ByteLevel(add_prefix_space=False)])
     inner.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size - len(markers),

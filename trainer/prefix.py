@@ -134,14 +134,16 @@ def gradient_difference(
 ) -> float:
     """Return ||cache - full|| / ||full|| of the gradient of one group's loss; leaves every `grad` cleared.
 
+    The full rows run one by one: each is then free of its siblings, and no more memory is needed than for one.
+
     Raises:
         UnknownCache: the model cannot share a prefix at all.
     """
     gradients = []
-    modes: tuple[PrefixMode, ...] = ("cache", "full")
-    for mode in modes:
+    ways: tuple[tuple[PrefixMode, int], ...] = (("cache", micro_batch), ("full", 1))
+    for mode, size in ways:
         model.zero_grad(set_to_none=True)
-        group_backward(model, prompt_ids, completions, loss, temperature, micro_batch, mode)
+        group_backward(model, prompt_ids, completions, loss, temperature, size, mode)
         gradients.append([None if p.grad is None else p.grad.clone() for p in model.parameters()])
     model.zero_grad(set_to_none=True)
     difference = norm = 0.0

@@ -78,7 +78,12 @@ class EffectVerifier:
 
         A failure of ours gives every action the outcome `failed` with reward None, never 0.
         """
-        return self.judge_group(candidate, self.domain.demonstration(candidate), state, actions)
+        try:
+            demonstration = self.domain.demonstration(candidate)
+        except PivotEnvsError as error:
+            logger.warning("%s", error)
+            return [failed("execution", str(error)) for _ in actions]
+        return self.judge_group(candidate, demonstration, state, actions)
 
     def judge_group(
         self, candidate: Candidate, demonstration: Action, state: State, actions: Sequence[Action]
@@ -121,20 +126,25 @@ class EffectVerifier:
     def _execute_and_compare(
         self, candidate: Candidate, state: State, shown: _Demonstration, action: Action
     ) -> Verdict:
-        try:
-            with _closing(state.fork()) as fork:
+        with contextlib.ExitStack() as stack:
+            try:
+                fork = stack.enter_context(_closing(state.fork()))
                 side = Side(action, fork, fork.execute(action))
+            except Exception as error:  # whose fault it was is found out by asking a fresh fork
+                logger.exception("%s: executing %r failed", candidate.candidate_id, action.key[:200])
+                return self._blame(state, shown, error)
+            try:
                 return from_difference(self.domain.compare(candidate, shown.side, side, shown.noise))
-        except Exception as error:  # recorded below: whose fault it was is found out by asking a fresh fork
-            logger.exception("%s: judging %r failed", candidate.candidate_id, action.key[:200])
-            return self._blame(state, shown, error)
+            except Exception as error:  # comparing is our work alone: never a reward
+                logger.exception("%s: comparing %r failed", candidate.candidate_id, action.key[:200])
+                return failed("execution", f"comparison failed: {type(error).__name__}: {error}")
 
     def _blame(self, state: State, shown: _Demonstration, error: Exception) -> Verdict:
         """A policy cannot buy None: if the demonstration still runs in a fresh fork, the action broke its own box."""
         try:
             with _closing(state.fork()) as fork:
                 healthy = fork.execute(shown.side.action).ended != "timed_out"
-        except (PivotEnvsError, OSError) as second:
+        except Exception as second:  # the state itself is gone
             return failed("execution", f"state does not answer: {second}")
         if healthy:
             return rejected("execution", f"action broke its fork: {type(error).__name__}")
@@ -146,4 +156,7 @@ def _closing(state: State) -> Iterator[State]:
     try:
         yield state
     finally:
-        state.close()
+        try:
+            state.close()
+        except Exception:  # what was found out stands; the reaper takes what is left
+            logger.exception("a fork could not be closed")

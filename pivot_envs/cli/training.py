@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import math
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,20 +12,23 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from pivot_envs.actions import encode
+from pivot_envs.actions import encode, from_message
 from pivot_envs.cli.learning import open_scorer
 from pivot_envs.cli.screen import Flag, console, existing, progress
-from pivot_envs.contracts import Prompt
 from pivot_envs.errors import ConfigError, FingerprintMismatch
 from pivot_envs.pivots import read_pivots
-from pivot_envs.records import content_hash
+from pivot_envs.records import Message, Sampling, content_hash
 from pivot_envs.scoring import Scorer
-from pivot_envs.trainer.grpo import GRPOConfig, train
+from pivot_envs.trainer.grpo import GRPOConfig, TrainResult, train
 from pivot_envs.trainer.model import TransformersPolicy, load_policy, tiny_model
 from pivot_envs.trainer.sft import SFTConfig, SFTExample, train_sft
 from pivot_envs.trajectories import read_trajectories
 
 TINY = "tiny"
+TINY_SHAPE = {"layers": 3, "width": 128, "heads": 4, "vocab_size": 768, "context_length": 1024}
+"""Large enough to copy an id from its prompt, small enough to train on two cores in a minute."""
+TINY_SFT_LR = 1e-3
+TINY_GRPO_LR = 3e-4
 
 
 @dataclass(frozen=True)
@@ -102,7 +108,7 @@ class TrainCommand:
         style = self.prompt_style or "full"
         scorer = open_scorer(self.data, "effect", "message", style, self.tau2_path)
         policy = tiny_policy(scorer, self.data, style) if self.policy == TINY else load_policy(self.policy, device=self.device)
-        examples = demonstrations(scorer, scorer.ids(), policy.action_codec)
+        examples = demonstrations(scorer, scorer.ids(), policy)
         with progress("sft steps", None) as bar:
             result = train_sft(
                 policy, examples, self.sft, self.output,
@@ -124,20 +130,67 @@ def _provenance(scorer: Scorer) -> dict[str, Any]:
     }
 
 
-def demonstrations(scorer: Scorer, ids: list[str], codec: str) -> list[SFTExample]:
-    """Return the demonstrated turns of some candidates as examples, written in a codec."""
-    domain = scorer.bench.domain
-    return [SFTExample(scorer.prompt(i), encode(domain.demonstration(scorer.candidate(i)), codec)) for i in ids]
+def demonstrations(scorer: Scorer, ids: list[str], policy: TransformersPolicy) -> list[SFTExample]:
+    """Return the demonstrated turns of some candidates as a policy of this codec and prompt style would write them."""
+    domain, examples = scorer.bench.domain, []
+    for candidate_id in ids:
+        candidate = scorer.candidate(candidate_id)
+        shown = domain.visible([*candidate.prefix, candidate.message], policy.prompt_style)[-1]
+        examples.append(SFTExample(scorer.prompt(candidate_id, policy.prompt_style), encode(from_message(shown), policy.action_codec)))
+    return examples
 
 
 def tiny_policy(scorer: Scorer, trajectories: Path, style: str) -> TransformersPolicy:
     """Return a random tiny model whose tokenizer is trained on what the policy will read and write."""
     first = next(iter(read_trajectories(trajectories)))
-    texts = [text for i in scorer.ids()[:400] for text in _texts(scorer.prompt(i))]
-    texts += [example.text for example in demonstrations(scorer, scorer.ids()[:400], "hermes")]
-    return tiny_model(texts, name=f"tiny-{first.domain}", prompt_style=style)
+    candidates = [scorer.candidate(i) for i in scorer.ids()]
+    whole = {c.trajectory.trajectory_id: c.trajectory.messages for c in candidates}
+    texts = [_text(message) for messages in whole.values() for message in scorer.bench.domain.visible(messages, style)]
+    return tiny_model(texts, name=f"tiny-{first.domain}", prompt_style=style, **TINY_SHAPE)
 
 
-def _texts(prompt: Prompt) -> list[str]:
-    return [str(message.get("content") or "") for message in prompt.messages[-3:]]
+def _text(message: Message) -> str:
+    return encode(from_message(message), "hermes") if message.get("tool_calls") else str(message.get("content") or "")
 
+
+def warm_up(policy: TransformersPolicy, scorer: Scorer, epochs: int, folder: Path) -> tuple[str, None]:
+    """Imitate the demonstrations for some epochs; the demo's way to a policy that solves some turns and not others."""
+    shutil.rmtree(folder, ignore_errors=True)
+    examples = demonstrations(scorer, scorer.ids(), policy)
+    result = train_sft(policy, examples, SFTConfig(epochs=epochs, lr=TINY_SFT_LR), folder)
+    size = sum(p.numel() for p in policy.model.parameters())
+    return f"{size / 1e6:.2f} M parameters, {len(examples)} turns, loss {result.first_loss:.2f} -> {result.last_loss:.2f}", None
+
+
+def held_out_share(policy: TransformersPolicy, scorer: Scorer, most: int = 300) -> tuple[str, tuple[float, float, float]]:
+    """Return the share of turns at which one sampled action is accepted, with a Wilson 95 % interval."""
+    ids = scorer.ids()
+    chosen = ids[:: max(1, len(ids) // most)][:most]
+    samples = list(policy.sample([scorer.prompt(i) for i in chosen], 1, Sampling(max_tokens=64), seed=1))
+    judged = [(i, s[0].text) for i, s in zip(chosen, samples, strict=True) if s[0].finish_reason != "error"]
+    rewards = [v.reward for v in scorer.score([i for i, _ in judged], [t for _, t in judged]) if v.reward is not None]
+    share, low, high = wilson(sum(rewards), len(rewards))
+    return f"{share:.3f} of {len(rewards)} accepted", (share, low, high)
+
+
+def wilson(successes: float, n: int, z: float = 1.96) -> tuple[float, float, float]:
+    """Return a share with its Wilson score interval."""
+    if n == 0:
+        return 0.0, 0.0, 1.0
+    share = successes / n
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    return share, middle - half, middle + half
+
+
+def demo_grpo(
+    policy: TransformersPolicy, pivots: Path, trajectories: Path, style: str, steps: int, folder: Path
+) -> tuple[str, TrainResult]:
+    """Train the policy on its pivots for a few steps."""
+    shutil.rmtree(folder, ignore_errors=True)
+    scorer = open_scorer(trajectories, "effect", policy.action_codec, style, None, pivots=str(pivots))
+    prompts = {pivot_id: scorer.prompt(pivot_id) for pivot_id in scorer.ids()}
+    config = GRPOConfig(steps=steps, pivots_per_step=16, group_size=8, lr=TINY_GRPO_LR, max_tokens=64)
+    result = train(policy, copy.deepcopy(policy), prompts, scorer.score, config, folder, provenance=_provenance(scorer))
+    first, last = result.metrics[0]["reward/mean"], result.metrics[-1]["reward/mean"]
+    return f"{result.steps} steps x {config.pivots_per_step} pivots x {config.group_size}, reward {first:.2f} -> {last:.2f}", result

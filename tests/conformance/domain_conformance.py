@@ -6,9 +6,11 @@ digests of every domain that loads, which `the_digest_is_the_same_in_every_proce
 
 import functools
 import json
+import math
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -25,9 +27,11 @@ from pivot_envs.actions import decode, encode, from_message, validate_calls  # n
 from pivot_envs.bench import make_verifier  # noqa: E402
 from pivot_envs.contracts import Domain  # noqa: E402
 from pivot_envs.domains import get_domain  # noqa: E402
+from pivot_envs.env import PivotEnv  # noqa: E402
 from pivot_envs.errors import ConfigError  # noqa: E402
 from pivot_envs.records import Action, Candidate, ToolCall, Trajectory  # noqa: E402
 from pivot_envs.spaces import JsonSpace, MessagesSpace  # noqa: E402
+from pivot_envs.trajectories import write_trajectories  # noqa: E402
 
 DOMAINS = (
     ("todo", "todo"),
@@ -243,6 +247,26 @@ def demonstrating_twice_gives_the_same_trajectory(subject: Subject) -> None:
     assert subject.domain.demonstrate(task, 0).content_hash == subject.trajectories[0].content_hash
 
 
+def an_episode_played_as_demonstrated_comes_to_an_end(subject: Subject) -> None:
+    trajectory = max(subject.trajectories, key=lambda each: len(each.assistant_indices))
+    first = next(each for each in subject.candidates if each.trajectory is trajectory)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "trajectories.jsonl"
+        write_trajectories(file, [trajectory])
+        turns = len(trajectory.assistant_indices) - first.turn
+        env = PivotEnv(subject.family, subject.domain.name, str(file), split="all", horizon=turns + 2, reward="outcome")
+        observation, _ = env.reset(options={"pivot_id": first.candidate_id})
+        for index in (*trajectory.assistant_indices[first.turn :], *[None] * 2):
+            assert observation in env.observation_space
+            written = {"role": "assistant", "content": "."} if index is None else trajectory.messages[index]
+            observation, reward, terminated, truncated, info = env.step(written)
+            if terminated or truncated:
+                break
+        env.close()
+    assert info["end_reason"] in ("done", "recording_ended", "horizon", "off_path"), info
+    assert not math.isnan(reward) or info["end_reason"] != "off_path", info
+
+
 def threads_do_not_disturb_each_other(subject: Subject) -> None:
     expected = digests(subject)
     with ThreadPoolExecutor(4) as pool:
@@ -289,6 +313,7 @@ CHECKS: Sequence[Callable[[Subject], None]] = (
     tools_are_function_schemas,
     a_finished_demonstration_has_an_outcome,
     demonstrating_twice_gives_the_same_trajectory,
+    an_episode_played_as_demonstrated_comes_to_an_end,
     threads_do_not_disturb_each_other,
     the_digest_is_the_same_in_every_process,
 )

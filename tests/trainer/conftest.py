@@ -2,9 +2,6 @@ from __future__ import annotations
 
 import pytest
 
-torch = pytest.importorskip("torch")
-pytest.importorskip("transformers")
-
 TEXTS = [
     "user: please look up line 4711 and restart the router",
     'assistant: <tool_call>\n{"name": "get_line", "arguments": {"line_id": "4711"}}\n</tool_call>',
@@ -14,6 +11,7 @@ TEXTS = [
 
 @pytest.fixture(autouse=True)
 def _one_thread():
+    torch = pytest.importorskip("torch")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -19,12 +19,12 @@ COLOURS = {"alpha": "red", "beta": "green", "gamma": "blue"}
 
 @pytest.fixture
 def examples(prompt):
-    return [SFTExample(prompt(word, f"say {word}"), f"it is {colour}") for word, colour in COLOURS.items()]
+    return [SFTExample(prompt(word, f"{word} {word} {word}"), colour) for word, colour in COLOURS.items()]
 
 
 def test_a_tiny_model_learns_its_demonstrations_by_heart(tiny, examples, tmp_path):
     policy, seen = tiny(width=64), []
-    config = SFTConfig(epochs=60, batch_size=3, lr=5e-3)
+    config = SFTConfig(epochs=60, batch_size=3, lr=1e-2)
     result = train_sft(policy, examples, config, tmp_path / "sft", seen.append)
     assert result.last_loss < 0.1 < 4 < result.first_loss
     assert (result.steps, result.excluded, len(seen)) == (60, 0, 60)

@@ -23,8 +23,8 @@ _TOKEN = re.compile(
       (?P<email>[\w.+-]{{1,64}}@[\w-]{{1,64}}(?:\.[\w-]{{1,32}}){{1,4}})
     | (?P<iso>\d{{4}}-\d\d-\d\d)(?:[t ](?P<isotime>\d\d:\d\d)(?::\d\d)?(?:/(?P<isoend>\d\d:\d\d))?)?(?!\d)
     | (?P<dmy>\d{{1,2}}(?:st|nd|rd|th)?(?:\ of)?\ (?:{_MONTH})(?!\w)\.?(?:,?\ \d{{4}}(?!\d))?)
-    | (?P<mdy>(?:{_MONTH})\.?\ (?:the\ )?\d{{1,2}}(?:st|nd|rd|th)?(?![\w:])(?:,?\ \d{{4}}(?!\d))?)
-    | (?P<slash>\d{{1,2}}/\d{{1,2}}/\d{{2,4}}(?!\d))
+    | (?P<mdy>(?:{_MONTH})\.?\ (?:the\ )?\d{{1,2}}(?:st|nd|rd|th)?(?!\w|:\d)(?:,?\ \d{{4}}(?!\d))?)
+    | (?P<slash>\d{{1,2}}/\d{{1,2}}/\d{{2,4}}(?!\d)|[01]\d/[0-3]\d(?![\d/]))
     | (?P<span>(?P<s1>\d{{1,2}})(?::(?P<s1m>\d\d))?\s?(?P<s1p>{_MERIDIEM})?\s?(?:-|to|and|until|till)\s?
         (?P<s2>\d{{1,2}})(?::(?P<s2m>\d\d))?\s?(?P<s2p>{_MERIDIEM}))
     | (?P<time>\d{{1,2}}:\d\d(?::\d\d)?(?:\s?{_MERIDIEM})?|\d{{1,2}}\s?{_MERIDIEM}|(?:12\ )?(?:noon|midnight)(?!\w))
@@ -44,7 +44,9 @@ _WORDS = re.compile(
     rf"\b(?:(?P<tens>{'|'.join(TENS)})(?:[- ](?P<ones>{'|'.join(w for w, v in SMALL_NUMBERS.items() if 0 < v < 10)}))?"
     rf"|(?P<small>{'|'.join(w for w, v in SMALL_NUMBERS.items() if v > 1)}))(?P<hundred> hundred)?(?!\w)"
 )
-_ONE = re.compile(rf"(?<!which )(?<!this )(?<!that )(?<!no )(?<!other )(?<!each )(?<!first )(?<!second )(?<!the )\bone(?= (?:more |extra |checked |additional )?(?:{_UNIT}|bags?|items?|passengers?|orders?|lines?|tickets?)(?!\w))")
+_ONE = re.compile(
+    rf"(?<!which )(?<!this )(?<!that )(?<!no )(?<!other )(?<!each )(?<!first )(?<!second )(?<!the )\bone(?= (?:more |extra |checked |additional )?(?:{_UNIT}|bags?|items?|passengers?|orders?|lines?|tickets?)(?!\w))"
+)
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,11 @@ NUMERIC = frozenset({"money", "percent", "number"})
 def _same_id(a: str, b: str, left: Atom, right: Atom) -> bool:
     """Bare digits (at least four) name an id with the same tail: `card ending in 1531`, `card_1531`."""
     bare = len(a) >= 4 and a == b
-    return bare and (str(left.values[0]).strip(".0") == a or str(right.values[0]).strip(".0") == b or "number" in (left.kind, right.kind))
+    return bare and (
+        str(left.values[0]).strip(".0") == a
+        or str(right.values[0]).strip(".0") == b
+        or "number" in (left.kind, right.kind)
+    )
 
 
 def _same_date(a: str, b: str) -> bool:
@@ -126,7 +132,11 @@ def mark(text: str) -> Marked:
 
 
 def _word_value(match: re.Match[str]) -> str:
-    value = TENS[match["tens"]] + SMALL_NUMBERS.get(match["ones"] or "zero", 0) if match["tens"] else SMALL_NUMBERS[match["small"]]
+    value = (
+        TENS[match["tens"]] + SMALL_NUMBERS.get(match["ones"] or "zero", 0)
+        if match["tens"]
+        else SMALL_NUMBERS[match["small"]]
+    )
     return str(value * 100 if match["hundred"] else value)
 
 
@@ -195,8 +205,8 @@ def _month_date(text: str) -> tuple[str, ...]:
 
 
 def _slash_date(text: str) -> tuple[str, ...]:
-    a, b, year = (int(x) for x in text.split("/"))
-    year += 2000 if year < 100 else 0
+    a, b, *rest = (int(x) for x in text.split("/"))
+    year = str(rest[0] + (2000 if rest[0] < 100 else 0)) if rest else ""
     return tuple(dict.fromkeys(f"{year}/{m:02d}-{d:02d}" for m, d in ((a, b), (b, a)) if 1 <= m <= 12 and 1 <= d <= 31))
 
 

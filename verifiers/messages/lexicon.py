@@ -61,53 +61,68 @@ UNITS = {
     "mp": r"mp|megapixels?",
     "g-network": r"g",
 }
-CURRENCIES = {"$": "$", "usd": "$", "us$": "$", "dollar": "$", "dollars": "$", "€": "€", "eur": "€", "euro": "€",
-              "euros": "€", "£": "£", "gbp": "£", "quid": "£", "pounds": "£", "pound": "£"}
+CURRENCIES = {
+    "$": "$",
+    "usd": "$",
+    "us$": "$",
+    "dollar": "$",
+    "dollars": "$",
+    "€": "€",
+    "eur": "€",
+    "euro": "€",
+    "euros": "€",
+    "£": "£",
+    "gbp": "£",
+    "quid": "£",
+    "pounds": "£",
+    "pound": "£",
+}
 
-OPERATIONS = _table({
-    "refund": rf"refund\w*|reimburs\w*|money back|(?:get|got|receive|have|pay|paid|give|gave|put|see)(?: you)? (?:{A}"
-              rf"|the (?:money|amount))(?: (?:dollars|usd))? (?:back|on (?:your|the))|(?:have|has|was|were|been|i|we) returned (?:you )?(?:{A}(?:,? (?:and )?)?)+|you (?:have )?received {A}"
-              rf"|cards? (?:\w+ ){{0,3}}credited|(?:go|goes|going|sent) back (?:to|onto)|credited (?:back )?to (?:your|the) (?:\w+ )?(?:card|paypal)|{A} back",
-    "cancel": r"cancel\w*|call(?:ed)? off|annul\w*",
-    "return": r"return\w*|(?:send|sent|sending|ship|mail) (?:it|them|the \w+|that|this) back|(?:come|coming) back|inbound",
-    "exchange": r"exchang\w*|swap\w*|replac(?:e|ed|ing|ement|ements)",
-    "modify": r"modif\w*|mov(?:e|ed|ing) (?:your|the|you)(?! up| down)|switch(?:ed|ing)? you to|chang(?:e|ed|es|ing)|updat\w*|edit(?:ed|ing)?|corrected|can correct|could correct|set to|switched to|set (?:the |your |a )?(?:\w+ ){1,3}to"
-              r"|(?:make|made|apply) (?:this|the|that|these) (?:change|adjustment)s?",
-    "reschedule": r"reschedul\w*|re schedul\w*|postpon\w*|move the (?:visit|appointment)",
-    "book": r"book(?:ed|ing|ings)?|schedul\w*|reserved?|arranged?",
-    "upgrade": r"upgrad\w*|mov(?:e|ed|ing) you up",
-    "downgrade": r"downgrad\w*|mov(?:e|ed|ing) you down",
-    "charge": r"charg(?:e|ed|es|ing)(?! at)|debit(?:ed|ing)|billed"
-              r"|(?:would|will|must|have to|has to|need to|to) (?:be )?(?:pay|paid)|use the visa|surcharge",
-    "certificate": r"certificates?",
-    "credit": r"(?<!store )credit(?:s|ed|ing)?(?! cards?)|store credit",
-    "benefit": r"discount\w*|vouchers?|coupons?|compensat\w*|goodwill|complimentary|waiv\w*|bonus|rebate\w*|price match"
-               r"|\d+ ?% off",
-    "free": r"(?<!feel )free(?! to)|at no (?:extra )?(?:cost|charge)|without charge|on the house",
-    "transfer": r"transfer\w*|connect(?:ing|ed)? you|(?:put|hand|pass)(?:ting|ing|ed)? you (?:through|over|on)|escalat\w*",
-    "reboot": rf"reboot\w*|restart\w*|power cycl\w*|(?:turn|switch|power)\w* (?:it |\w+ \w+ )?off(?: for {A})? and (?:then )?"
-              r"(?:back |turn it |switch it )*on(?: again)?",
-    "reset": r"reset\w*|factory settings",
-    "suspend": r"suspend\w*|suspension",
-    "resume": r"resum\w*|reactivat\w*|unsuspend\w*|lift(?:ed)? the suspension",
-    "refuel": rf"refuel\w*|refill\w*|top(?:ped|ping)? up|add\w* (?:{A} )?(?:of )?(?:more |extra )?data",
-    "reorder": r"re ?order\w*|place\w* (?:a|an|the|another) (?:new )?order",
-    "ticket": r"tickets? (?:for|has|was|is)|open(?:ed)? a ticket|fil(?:e|ed) a|complaint ticket|logged a",
-    "dispatch": r"(?:send|sent|sending|dispatch\w*) (?:a|an|the|our|you a) (?:technician|engineer)",
-    "accept": r"accept(?:ed|ing|s)?(?! (?:card|pay))|approv\w*",
-    "decline": r"declin\w*|turn(?:ed)? down",
-    "on": r"(?:turn|switch|toggl|power)\w* (?:(?!off)\S+ ){0,5}on(?! (?:your|the (?:router|phone|device)) off)|enabl\w*"
-          r"|(?<!re)activat\w*|plug\w*(?: it| them| the cable)?(?: back)? in|reconnect\w*|(?:re )?insert\w*|reinsert\w*"
-          r"|put (?:it|them|the \w+(?: \w+)?) back(?: in)?|connect (?:the|your|to)|reseat\w*|re seat\w*|replug\w*",
-    "off": r"(?:turn|switch|toggl|power)\w* (?:(?!on)\S+ ){0,5}off|disabl\w*|deactivat\w*|unplug\w*|disconnect\w*"
-           r"|remov(?:e|ed|ing)|tak(?:e|ing) out|tak(?:e|ing) (?:the |your )?(?:\w+ ){0,3}out|pull\w* (?:it |the \w+ )?out"
-           r"|reseat\w*|re seat\w*|replug\w*",
-    "speed_test": r"speed ?tests?",
-    "fix": r"fix(?:ed|es|ing)?|resolv\w*|restored?|repair\w*",
-    "found": r"(?:found|find|locat\w*|see|identified) (?:your|the|an|no|you in|any) (?:account|profile|user|record)"
-             r"|(?:locate|found|find|located|pulled up) your (?:account|profile)|you are (?:now |all )?verified"
-             r"|verified your (?:account|identity)|account (?:is|has been) (?:now )?(?:verified|found|located)|pulled up your",
-})
+OPERATIONS = _table(
+    {
+        "refund": rf"refund\w*|reimburs\w*|money back|(?:get|got|receive|have|pay|paid|give|gave|put|see)(?: you)? (?:{A}"
+        rf"|the (?:money|amount))(?: (?:dollars|usd))? (?:back|on (?:your|the))|(?:have|has|was|were|been|i|we) returned (?:you )?(?:{A}(?:,? (?:and )?)?)+|you (?:have )?received {A}"
+        rf"|cards? (?:\w+ ){{0,3}}credited|(?:go|goes|going|sent) back (?:to|onto)|credited (?:back )?to (?:your|the) (?:\w+ )?(?:card|paypal)|{A} back",
+        "cancel": r"cancel\w*|terminat\w*|discontinu\w*|call(?:ed)? off|annul\w*",
+        "return": r"return\w*|(?:send|sent|sending|ship|mail) (?:it|them|the \w+|that|this) back|(?:come|coming) back|inbound",
+        "exchange": r"exchang\w*|swap\w*|replac(?:e|ed|ing|ement|ements)",
+        "modify": r"modif\w*|re ?schedul\w*|postpon\w*|rebook\w*|mov(?:e|ed|ing) (?:the )?(?:visit|appointment|flight|reservation|booking)|mov(?:e|ed|ing) (?:your|the|you)(?! up| down)|switch(?:ed|ing)? you to|chang(?:e|ed|es|ing)|updat\w*|edit(?:ed|ing)?|corrected|can correct|could correct|set to|switched to|set (?:the |your |a |it |them )?(?:\w+ ){0,3}to"
+        r"|(?:make|made|apply) (?:this|the|that|these) (?:change|adjustment)s?",
+        "book": r"book(?:ed|ing|ings)?|schedul\w*|reserved?|arranged?",
+        "upgrade": r"upgrad\w*|mov(?:e|ed|ing) you up",
+        "downgrade": r"downgrad\w*|mov(?:e|ed|ing) you down",
+        "charge": r"charg(?:e|ed|es|ing)(?! at)|debit(?:ed|ing)|billed"
+        r"|(?:would|will|must|have to|has to|need to|to) (?:be )?(?:pay|paid)|use the visa|surcharge",
+        "certificate": r"certificates?",
+        "credit": r"(?<!store )credit(?:s|ed|ing)?(?! cards?)|store credit",
+        "benefit": r"discount\w*|vouchers?|coupons?|compensat\w*|goodwill|complimentary|waiv\w*|bonus|rebate\w*|price match"
+        r"|\d+ ?% off",
+        "free": r"(?<!feel )free(?! to)|at no (?:extra )?(?:cost|charge)|without charge|on the house",
+        "transfer": r"transfer\w*|connect(?:ing|ed)? you|(?:put|hand|pass)(?:ting|ing|ed)? you (?:through|over|on)",
+        "reboot": rf"reboot\w*|restart\w*|power cycl\w*|(?:turn|switch|power)\w* (?:it |\w+ \w+ )?off(?: for {A})? and (?:then )?"
+        r"(?:back |turn it |switch it )*on(?: again)?",
+        "reset": r"reset\w*|factory settings",
+        "suspend": r"suspend\w*|suspension",
+        "resume": r"resum\w*|reactivat\w*|unsuspend\w*|lift(?:ed)? the suspension",
+        "refuel": rf"refuel\w*|refill\w*|top(?:ped|ping)? up|add\w* (?:{A} )?(?:of )?(?:more |extra )?data",
+        "reorder": r"re ?order\w*|place\w* (?:a|an|the|another) (?:new )?order",
+        "ticket": rf"escalat\w*|tickets?(?: {A})? (?:for|has|was|is)|open(?:ed)? a ticket|fil(?:e|ed) a|complaint ticket|logged a",
+        "dispatch": r"(?:send|sent|sending|dispatch\w*) (?:a|an|the|our|you a) (?:technician|engineer)",
+        "accept": r"accept(?:ed|ing|s)?(?! (?:card|pay))|approv\w*",
+        "decline": r"declin\w*|turn(?:ed)? down",
+        "on": r"(?:turn|switch|toggl|power)\w* (?:(?!off)\S+ ){0,5}on(?! (?:your|the (?:router|phone|device)) off)|enabl\w*"
+        r"|(?<!re)activat\w*|plug\w*(?: it| them| the cable)?(?: back)? in|reconnect\w*|(?:re )?insert\w*|reinsert\w*"
+        r"|put (?:it|them|the \w+(?: \w+)?) back(?: in)?|connect (?:the|your|to)|reseat\w*|re seat\w*|replug\w*",
+        "off": r"(?:turn|switch|toggl|power)\w* (?:(?!on)\S+ ){0,5}off|disabl\w*|deactivat\w*|unplug\w*|disconnect\w*"
+        r"|remov(?:e|ed|ing)|tak(?:e|ing) out|tak(?:e|ing) (?:the |your )?(?:\w+ ){0,3}out|pull\w* (?:it |the \w+ )?out"
+        r"|reseat\w*|re seat\w*|replug\w*",
+        "speed_test": r"speed ?tests?",
+        "fix": r"fix(?:ed|es|ing)?|resolv\w*|restored?|repair\w*",
+        "found": r"(?:found|find|locat\w*|see|identified) (?:your|the|an|no|you in|any) (?:account|profile|user|record)"
+        r"|(?:locate|found|find|located|pulled up) your (?:account|profile)|you are (?:now |all )?verified"
+        r"|verified your (?:account|identity)|account (?:is|has been) (?:now )?(?:verified|found|located)|pulled up your",
+    }
+)
 """What a desk or a customer does. Order matters: an earlier entry takes the words before a later one sees them."""
 
 BENEFITS = frozenset({"credit", "certificate", "benefit", "free", "refund", "upgrade", "dispatch", "ticket"})
@@ -117,75 +132,185 @@ DEVICE = frozenset({"reboot", "reset", "on", "off", "speed_test", "accept", "dec
 EFFECTIVE = frozenset(OPERATIONS) - {"free", "benefit", "accept", "decline", "speed_test", "found", "return"}
 """Operations whose claim, if untrue, is a false report."""
 
-ASKED = _table({
-    "email": r"e ?mails?(?: address(?:es)?)?",
-    "phone_number": r"(?:tele)?phone numbers?|mobile numbers?|cell numbers?|numbers? of (?:the|your) (?:\w+ )?line"
-                    r"|phone or e ?mail|e ?mail or phone|contact number",
-    "name": r"(?:first|last|full|your|family|sur) ?(?:and last |name and last )?names?|names? (?:and|plus) (?:\w+ )?(?:zip|postal)",
-    "zip": r"zip ?codes?|zip|postal codes?|postcodes?",
-    "birth_date": r"dates? of birth|birth ?dates?|birthdays?|dob",
-    "user_id": r"user ?ids?|user ?names?|customer (?:ids?|numbers?)|login",
-    "account_number": r"account (?:ids?|numbers?)|bank account",
-    "ssn": r"social security|ssn|tax id",
-    "passport": r"passports?|identity card|driver'?s? licen[cs]e",
-    "secret": r"pin|pin code|passcodes?|passwords?|security (?:code|question)|cvv",
-    "card_number": rf"card numbers?|last (?:four|{A}) digits",
-    "order_id": r"(?:order|reservation|booking|confirmation) (?:ids?|numbers?|codes?|references?)",
-    "reason": r"reasons?|why",
-    "payment_method": r"payment methods?|how (?:would you like|you would like|do you want|you want) to pay"
-                      r"|which (?:card|payment)|card (?:to use|you (?:would like|want) to use|should i use)",
-    "origin": r"origin|departure (?:city|airport)|(?:flying|fly|travel\w*|depart\w*) from",
-    "destination": r"destination|arrival (?:city|airport)|from and to|(?:flying|fly|travel\w*) to",
-    "travel_date": r"(?:travel|departure|flight|preferred) dates?|what date|which dates?|which day|what day|when (?:would|do) you",
-    "trip_type": r"one way|round trip|return ticket",
-    "passengers": r"(?:how many|number of) passengers|passenger (?:names?|details)",
-    "address": r"(?<!mail )(?<!mac )address(?:es)?",
-    "variant": r"options?|variants?|configuration|specifications?|specs",
-    "serial": r"serial(?: numbers?)?",
-    "mac": r"mac(?: address)?",
-})
+ASKED = _table(
+    {
+        "email": r"e ?mails?(?: address(?:es)?)?",
+        "phone_number": r"(?:tele)?phone numbers?|mobile numbers?|cell numbers?|numbers? of (?:the|your) (?:\w+ )?line"
+        r"|phone or e ?mail|e ?mail or phone|contact number",
+        "name": r"(?:first|last|full|your|family|sur) ?(?:and last |name and last )?names?|names? (?:and|plus) (?:\w+ )?(?:zip|postal)",
+        "zip": r"zip ?codes?|zip|postal codes?|postcodes?",
+        "birth_date": r"dates? of birth|birth ?dates?|birthdays?|dob",
+        "user_id": r"user ?ids?|user ?names?|customer (?:ids?|numbers?)|login",
+        "account_number": r"account (?:ids?|numbers?)|bank account",
+        "ssn": r"social security|ssn|tax id",
+        "passport": r"passports?|identity card|driver'?s? licen[cs]e",
+        "secret": r"pin|pin code|passcodes?|passwords?|security (?:code|question)|cvv",
+        "card_number": rf"card numbers?|last (?:four|{A}) digits",
+        "order_id": r"(?:order|reservation|booking|confirmation) (?:ids?|numbers?|codes?|references?)",
+        "reason": r"reasons?|why",
+        "payment_method": r"payment methods?|how (?:would you like|you would like|do you want|you want) to pay"
+        r"|(?:prefer|like|want) to pay (?:by|with|using)|which (?:card|payment)|card (?:to use|you (?:would like|want) to use|should i use)",
+        "origin": r"origin|departure (?:city|airport)|(?:flying|fly|travel\w*|depart\w*) from",
+        "destination": r"destination|arrival (?:city|airport)|from and to|(?:flying|fly|travel\w*) to",
+        "travel_date": r"(?:travel|departure|flight|preferred) dates?|what date|which dates?|which day|what day|when (?:would|do) you",
+        "trip_type": r"one way|round trip|return ticket",
+        "passengers": r"(?:how many|number of) passengers|passenger (?:names?|details)",
+        "address": r"(?<!mail )(?<!mac )address(?:es)?",
+        "variant": r"options?|variants?|configuration|specifications?|specs",
+        "serial": r"serial(?: numbers?)?",
+        "mac": r"mac(?: address)?",
+    }
+)
 """What a message may ask a customer for."""
-IDENTITY = frozenset({"email", "phone_number", "name", "zip", "birth_date", "user_id", "account_number", "ssn", "passport",
-                      "secret", "card_number"})
+IDENTITY = frozenset(
+    {
+        "email",
+        "phone_number",
+        "name",
+        "zip",
+        "birth_date",
+        "user_id",
+        "account_number",
+        "ssn",
+        "passport",
+        "secret",
+        "card_number",
+    }
+)
 
 EXCLUSIVE: dict[str, dict[str, re.Pattern[str]]] = {
-    "status": _table({"pending": "pending|not yet (?:shipped|processed)", "processed": "processed", "delivered": "delivered|arrived",
-                      "shipped": "shipped|in transit", "overdue": "overdue|past due|unpaid|outstanding", "paid": "(?:is|been|fully|already) paid",
-                      "delay": r"delay\w*", "active": "active(?! from)"}),
-    "payment": _table({"gift card": "gift ?cards?", "credit card": "credit ?cards?", "debit card": "debit ?cards?", "paypal": "pay ?pal",
-                       "visa": "visa", "mastercard": "master ?card", "amex": "amex|american express",
-                       "original": "original (?:payment|method|form)|same (?:payment|card)"}),
-    "cabin": _table({"basic economy": "basic economy", "business": "business(?! days?)", "first class": "first class",
-                     "economy": "(?<!basic )economy"}),
-    "colour": _table({c: c for c in ("red green blue black white yellow amber orange purple pink grey silver gold brown beige"
-                                     ).split()} | {"grey": "gr[ae]y"}),
+    "status": _table(
+        {
+            "pending": "pending|not yet (?:shipped|processed)",
+            "processed": "processed",
+            "delivered": "delivered|arrived",
+            "shipped": "shipped|in transit|on (?:its|the) way",
+            "overdue": "overdue|past due|unpaid|outstanding",
+            "paid": "(?:is|been|fully|already) paid",
+            "delay": r"delay\w*",
+            "active": "active(?! from)",
+        }
+    ),
+    "payment": _table(
+        {
+            "gift card": "gift ?cards?",
+            "credit card": "credit ?cards?",
+            "debit card": "debit ?cards?",
+            "paypal": "pay ?pal",
+            "visa": "visa",
+            "mastercard": "master ?card",
+            "amex": "amex|american express",
+            "original": "original (?:payment|method|form)|same (?:payment|card)",
+        }
+    ),
+    "cabin": _table(
+        {
+            "basic economy": "basic economy",
+            "business": "business(?! days?)",
+            "first class": "first class",
+            "economy": "(?<!basic )economy",
+        }
+    ),
+    "colour": _table(
+        {
+            c: c
+            for c in ("red green blue black white yellow amber orange purple pink grey silver gold brown beige").split()
+        }
+        | {"grey": "gr[ae]y"}
+    ),
     "size": _table({"small": "small", "medium": "medium", "large": "large", "xl": "xl|extra large"}),
-    "material": _table({c: c for c in "leather cotton polyester silicone metal wood plastic glass ceramic steel fabric".split()}),
+    "material": _table(
+        {c: c for c in "leather cotton polyester silicone metal wood plastic glass ceramic steel fabric".split()}
+    ),
     "trip": _table({"one way": "one way", "round trip": "round trip|return (?:trip|ticket)"}),
-    "day": _table({d: d for d in [*WEEKDAYS, "today", "tomorrow", "yesterday", "tonight"]} | {"today": "today|this (?:morning|afternoon|evening)"}),
-    "period": _table({"month": f"(?:per|a|each|every) month|monthly|/ ?month", "year": "(?:per|a|each|every) year|yearly|annual(?:ly)?",
-                      "day": "(?:per|a|each|every) day|daily", "week": "(?:per|a|each|every) week|weekly"}),
-    "basis": _table({"each": "per (?:passenger|person|item|bag|traveler)|each passenger|apiece", "total": "in total|altogether|overall|total"}),
-    "channel": _table({"email": r"e ?mail(?:ed)?", "sms": "text messages?|sms|texted|by text", "post": "by post|by mail|letter",
-                       "call": "phone call|by phone|call you"}),
-    "network": _table({"wifi": "wi ?fi|wlan|wireless network", "mobile data": "(?:mobile|cellular) data", "ethernet": "ethernet|lan"}),
-    "device": _table({"router": "routers?|gateway", "terminal": "(?:optical |fib(?:er|re) )?(?:network )?terminal|ont|fib(?:er|re) box",
-                      "phone": "(?:phone|handset|smartphone)(?! numbers?)", "modem": "modem", "laptop": "laptop|computer|pc", "tv": "tv|television"}),
-    "part": _table({"sim": "e?sim(?: card)?", "cable": "cables?|cord", "light": "lights?|leds?|lamp", "button": "buttons?", "port": "ports?"}),
-    "setting": _table({"airplane mode": "(?:air|aero)plane mode|flight mode", "roaming": "(?:data )?roaming", "vpn": "vpn", "dns": "dns(?: server)?",
-                       "apn": "apn", "data saver": "data saver(?: mode)?", "network mode": "network (?:mode|type)|preferred network",
-                       "battery saver": "battery saver|power saving"}),
-    "cable": _table({"fibre": "fib(?:er|re)(?: optic)? cable", "power": "power (?:cable|cord|supply)", "network cable": "(?:ethernet|network) cable"}),
-    "document": _table({"insurance": "insurance", "warranty": "warranty", "receipt": "receipts?", "invoice": "invoices?|bills?"}),
+    "day": _table(
+        {d: f"{d}|{d[:3]}|{d[:4]}" for d in WEEKDAYS}
+        | {d: d for d in ("tomorrow", "yesterday", "tonight")}
+        | {"today": "today|this (?:morning|afternoon|evening)"}
+    ),
+    "period": _table(
+        {
+            "month": f"(?:per|a|each|every) month|monthly|/ ?month",
+            "year": "(?:per|a|each|every) year|yearly|annual(?:ly)?",
+            "day": "(?:per|a|each|every) day|daily",
+            "week": "(?:per|a|each|every) week|weekly",
+        }
+    ),
+    "basis": _table(
+        {
+            "each": "per (?:passenger|person|item|bag|traveler)|each passenger|apiece",
+            "total": "in total|altogether|overall|total",
+        }
+    ),
+    "channel": _table(
+        {
+            "email": r"e ?mail(?:ed)?",
+            "sms": "text messages?|sms|texted|by text",
+            "post": "by post|by mail|letter",
+            "call": "phone call|by phone|call you",
+        }
+    ),
+    "network": _table(
+        {"wifi": "wi ?fi|wlan|wireless network", "mobile data": "(?:mobile|cellular) data", "ethernet": "ethernet|lan"}
+    ),
+    "device": _table(
+        {
+            "router": "routers?|gateway",
+            "terminal": "(?:optical |fib(?:er|re) )?(?:network )?terminal|ont|fib(?:er|re) box",
+            "phone": "(?:phone|handset|smartphone)(?! numbers?)",
+            "modem": "modem",
+            "laptop": "laptop|computer|pc",
+            "tv": "tv|television",
+        }
+    ),
+    "part": _table(
+        {
+            "sim": "e?sim(?: card)?",
+            "cable": "cables?|cord",
+            "light": "lights?|leds?|lamp",
+            "button": "buttons?",
+            "port": "ports?",
+        }
+    ),
+    "setting": _table(
+        {
+            "airplane mode": "(?:air|aero)plane mode|flight mode",
+            "roaming": "(?:data )?roaming",
+            "vpn": "vpn",
+            "dns": "dns(?: server)?",
+            "apn": "apn",
+            "data saver": "data saver(?: mode)?",
+            "network mode": "network (?:mode|type)|preferred network",
+            "battery saver": "battery saver|power saving",
+        }
+    ),
+    "cable": _table(
+        {
+            "fibre": "fib(?:er|re)(?: optic)? cable",
+            "power": "power (?:cable|cord|supply)",
+            "network cable": "(?:ethernet|network) cable",
+        }
+    ),
+    "mode": _table({"automatic": "automatic(?:ally)?|auto", "manual": "manual(?:ly)?|custom"}),
+    "document": _table(
+        {"insurance": "insurance", "warranty": "warranty", "receipt": "receipts?", "invoice": "invoices?|bills?"}
+    ),
 }
 """Groups whose members shut each other out; a member the demonstration names must be named."""
 
 OPPOSITES: tuple[tuple[str, re.Pattern[str], re.Pattern[str]], ...] = tuple(
     (name, _any(a), _any(b))
     for name, a, b in (
-        ("amount", r"more than|over|at least|above|longer than|exceed\w*|older than",
-         r"less than|under|fewer than|within|below|at most|up to|not more than|(?:in|within) the (?:past|last)"),
-        ("price", r"cheap(?:er|est)|low(?:er|est)(?: price\w*)?|least expensive", r"most expensive|high(?:er|est)|pric(?:ier|iest)|dearest"),
+        (
+            "amount",
+            r"more than|over|at least|above|longer than|exceed\w*|older than",
+            r"less than|under|fewer than|within|below|at most|up to|not more than|(?:in|within) the (?:past|last)",
+        ),
+        (
+            "price",
+            r"cheap(?:er|est)|low(?:er|est)(?: price\w*)?|least expensive",
+            r"most expensive|high(?:er|est)|pric(?:ier|iest)|dearest",
+        ),
         ("extent", r"larger|largest|bigger|biggest|longer|longest", r"smaller|smallest|shorter|shortest"),
         ("age", r"newer|newest|latest|most recent", r"older|oldest|earliest"),
         ("speed", r"faster|fastest|quicker", r"slower|slowest"),
@@ -194,9 +319,16 @@ OPPOSITES: tuple[tuple[str, re.Pattern[str], re.Pattern[str]], ...] = tuple(
         ("move", r"increas\w*|rais\w*|went up|goes up", r"decreas\w*|lower(?:ed|s)|reduc\w*|went down|goes down"),
         ("cost", r"(?<!feel )free(?! to)|complimentary|no (?:extra )?(?:cost|charge)", r"pay|charged?|costs?|fees?"),
         ("sequence", r"before you|before the|prior to", r"after you|after the|once you|following"),
-        ("edge", r"start(?:s|ed|ing)?|begin\w*|began", r"ends?|ended|stop(?:s|ped)?|expir\w*|(?:runs?|valid|lasts?|open) (?:until|through|to)"),
-        ("state", r"(?:is|are|was|currently|still|already|seems?|be) (?:currently |still |already |switched |turned |now )*(?:on(?! (?:the|your|file|its|our|a|m|\w+day|§))|enabled|active|connected)",
-         r"(?:is|are|was|currently|still|already|seems?|be|been) (?:currently |still |already |switched |turned |now |to be )*(?:off|disabled|inactive|disconnected)"),
+        (
+            "edge",
+            r"start(?:s|ed|ing)?|begin\w*|began",
+            r"ends?|ended|stop(?:s|ped)?|expir\w*|(?:runs?|valid|lasts?|open) (?:until|through|to)",
+        ),
+        (
+            "state",
+            r"(?:is|are|was|currently|still|already|seems?|be) (?:currently |still |already |switched |turned |now )*(?:on(?! (?:the|your|file|its|our|a|m|\w+day|§))|enabled|active|connected)",
+            r"(?:is|are|was|currently|still|already|seems?|be|been) (?:currently |still |already |switched |turned |now |to be )*(?:off|disabled|inactive|disconnected)",
+        ),
         ("plug", r"plug(?:ged)? (?:it )?in", r"unplug\w*"),
         ("lock", r"unlock\w*", r"lock(?:ed|s)?"),
         ("approve", r"accept\w*|approv\w*|agree\w*", r"declin\w*|reject\w*|refus\w*|den(?:y|ied)"),
@@ -212,10 +344,36 @@ OPPOSITES: tuple[tuple[str, re.Pattern[str], re.Pattern[str]], ...] = tuple(
 """Pairs of opposites: one side here and only the other side there means a changed claim."""
 
 NEGATION = _any(
-    "not", "no(?! problem| worries| longer need| matter| doubt|,)", "never", "cannot", "without", "neither", "nor", "none",
-    "nothing", "unable", r"ineligible", "impossible", "unavailable", "unsuccessful", r"fail(?:ed|s|ure)?", "denied", "excluded",
-    r"exclud(?:e|es)", "out of stock", "sold out", "unfortunately nothing", "non", "isn t", "prohibits?", "forbidden", "prevents?",
-    "declines to", "rules out", "ruled out", "refuses?",
+    "not",
+    "no(?! problem| worries| longer need| matter| doubt|,)",
+    "never",
+    "cannot",
+    "without",
+    "neither",
+    "nor",
+    "none",
+    "nothing",
+    "unable",
+    r"ineligible",
+    "impossible",
+    "unavailable",
+    "unsuccessful",
+    r"fail(?:ed|s|ure)?",
+    "denied",
+    "excluded",
+    r"exclud(?:e|es)",
+    "out of stock",
+    "sold out",
+    "unfortunately nothing",
+    "non",
+    "isn t",
+    "prohibits?",
+    "forbidden",
+    "prevents?",
+    "declines to",
+    "rules out",
+    "ruled out",
+    "refuses?",
 )
 NOT_NEGATION = re.compile(
     r"\b(?:do not hesitate|no problem|no worries|not a problem|no longer (?:need\w*|want\w*)|not only|if not|or not|why not|no trouble"
@@ -225,10 +383,24 @@ NOT_NEGATION = re.compile(
 """Phrases that hold a negation word and deny nothing."""
 
 RETRACTION = _any(
-    r"actually,? no", "scratch that", "just kidding", "never ?mind", "on second thought", "disregard", r"ignore (?:that|the|this|all|my|what)",
-    r"that (?:is|was) (?:not true|wrong|false|a lie)", r"i (?:take|took) (?:that|it) back", r"forget (?:that|what|it|everything)",
-    r"not really", r"correction", r"i was (?:joking|wrong|mistaken)", r"the opposite is true", r"none of (?:this|that|the above) is",
-    r"contrary to", r"wait,? no", r"but no",
+    r"actually,? no",
+    "scratch that",
+    "just kidding",
+    "never ?mind",
+    "on second thought",
+    "disregard",
+    r"ignore (?:that|the|this|all|my|what)",
+    r"that (?:is|was) (?:not true|wrong|false|a lie)",
+    r"i (?:take|took) (?:that|it) back",
+    r"forget (?:that|what|it|everything)",
+    r"not really",
+    r"correction",
+    r"i was (?:joking|wrong|mistaken)",
+    r"the opposite is true",
+    r"none of (?:this|that|the above) is",
+    r"contrary to",
+    r"wait,? no",
+    r"but no",
     r"(?:did|does|has|have|had|was|were|is|could) not (?:actually |yet |really |in fact )?(?:go through|gone through|happen\w*|take effect|complete\w*|succe\w*|valid|true|real)",
 )
 GRADER = re.compile(
@@ -240,15 +412,48 @@ GRADER = re.compile(
 )
 """Text meant for whoever judges, not for a customer."""
 
-HEDGE = _any(r"might", r"may have (?:been)?", r"maybe", r"perhaps", r"possibly", r"probably", r"i (?:think|guess|believe|suppose)",
-             r"not (?:entirely |quite |completely |100% )?(?:sure|certain)", r"i am unsure", r"could have been", r"presumably", r"apparently",
-             r"seems? to have", r"in theory", r"hopefully", r"as far as i know", r"no guarantee", r"cannot guarantee")
-CONDITION = _any(r"only if", r"only after", r"unless", r"provided that", r"on condition", r"as long as", r"subject to", r"assuming",
-                 r"except (?:if|when|that)", r"but only", r"in case you pay", r"once (?:my|our|the|a) (?:manager|supervisor|team|department)",
-                 r"until (?:my|our|the|a) (?:manager|supervisor)", r"pending approval", r"depending on")
-IF_CLAUSE = re.compile(r"(?<!know )(?<!tell me )(?<!check )(?<!see )(?<!me )\bif (?!you (?:would like|want|wish|agree|confirm|need|have|prefer|are (?:happy|ok|fine|ready)|say|reply|do not|don t)"
-                       r"|there is anything|that (?:is|works|sounds)|so\b|everything|this (?:is|looks)|not\b|it (?:is )?(?:helps|works|ok|possible)"
-                       r"|anything|possible|yes|necessary|any\b|all\b|the \w+ (?:is|turns|goes|works|comes))")
+HEDGE = _any(
+    r"might",
+    r"may have (?:been)?",
+    r"maybe",
+    r"perhaps",
+    r"possibly",
+    r"probably",
+    r"i (?:think|guess|believe|suppose)",
+    r"not (?:entirely |quite |completely |100% )?(?:sure|certain)",
+    r"i am unsure",
+    r"could have been",
+    r"presumably",
+    r"apparently",
+    r"seems? to have",
+    r"in theory",
+    r"hopefully",
+    r"as far as i know",
+    r"no guarantee",
+    r"cannot guarantee",
+)
+CONDITION = _any(
+    r"only if",
+    r"only after",
+    r"unless",
+    r"provided that",
+    r"on condition",
+    r"as long as",
+    r"subject to",
+    r"assuming",
+    r"except (?:if|when|that)",
+    r"but only",
+    r"in case you pay",
+    r"once (?:my|our|the|a) (?:manager|supervisor|team|department)",
+    r"until (?:my|our|the|a) (?:manager|supervisor)",
+    r"pending approval",
+    r"depending on",
+)
+IF_CLAUSE = re.compile(
+    r"(?<!know )(?<!tell me )(?<!check )(?<!see )(?<!me )\bif (?!you (?:would like|want|wish|agree|confirm|need|have|prefer|are (?:happy|ok|fine|ready)|say|reply|do not|don t)"
+    r"|there is anything|that (?:is|works|sounds)|so\b|everything|this (?:is|looks)|not\b|it (?:is )?(?:helps|works|ok|possible)"
+    r"|anything|possible|yes|necessary|any\b|all\b|the \w+ (?:is|turns|goes|works|comes))"
+)
 
 CONFIRM = re.compile(
     r"\b(?:confirm(?!ed|ing|ation)|go(?:ing)? ahead|proceed|shall (?:i|we)|should (?:i|we)|may (?:i|we) (?!have|ask|know|get)|(?:is|are|does|would) (?:that|this|it|these|everything) "
@@ -267,7 +472,7 @@ REQUEST = re.compile(
 )
 GIVE = re.compile(
     r"\b(?:provide|share|send me|give me|tell me|supply|enter|may i (?:have|ask|know|get)|what(?: is| are|s)|need|require|let me know|read me|could you (?:also )?(?:state|name|confirm)|"
-    r"kindly|specify|type|where|which|who|whether|please|have your|how)\b"
+    r"kindly|specify|type|where|which|who|whether|please|have your)\b"
 )
 IMPERATIVE = re.compile(
     r"^(?:\W*(?:\d+[.)] *)?(?:please|kindly|now|then|next|first|also|okay|ok|afterwards|finally|second|instead|so|just|and|could you|can you|would you|let us|you (?:should|can|need to|must)"
@@ -287,36 +492,93 @@ CLOSING = re.compile(
     r"good ?bye|bye|take care|enjoy (?:the|your)|thanks? (?:you )?for (?:calling|contacting|reaching|choosing|shopping|chatting|using|your business)|"
     r"happy (?:to have helped|i could help|we could help)|see you|all the best|anytime|until next time|farewell)\b"
 )
-HOLD = re.compile(r"\b(?:(?:one|a|just a) (?:moment|second|minute|sec)|hold on|please hold|please wait|bear with me|stand by|let me (?:check|look|see|pull|verify|find|have a look|take a look)|"
-                  r"i will (?:check|look into|look up|take a look))\b")
+HOLD = re.compile(
+    r"\b(?:(?:one|a|just a) (?:moment|second|minute|sec)|hold on|please hold|please wait|bear with me|stand by|let me (?:check|look|see|pull|verify|find|have a look|take a look)|"
+    r"i will (?:check|look into|look up|take a look))\b"
+)
 APOLOGY = re.compile(r"\b(?:sorry|apolog\w+|regret)\b")
-REFUSAL = re.compile(r"\b(?:cannot|not able to|unable to|not possible|not allowed|not permitted|impossible|ineligible|not eligible|do(?:es)? not (?:allow|permit|accept|support)|may not|"
-                     r"not be able|will not be able|prohibits?|rules? out|no way to)\b")
-DONE_WORDS = re.compile(r"\b(?:all set|all done|it is done|that is done|done(?: -|!|,|:|$)|successfully|has gone through|went through|is complete|completed|taken care of)")
+REFUSAL = re.compile(
+    r"\b(?:cannot|not able to|unable to|not possible|not allowed|not permitted|impossible|ineligible|not eligible|do(?:es)? not (?:allow|permit|accept|support)|may not|"
+    r"not be able|will not be able|prohibits?|rules? out|no way to)\b"
+)
+DONE_WORDS = re.compile(
+    r"\b(?:all set|all done|it is done|that is done|done(?: -|!|,|:|$)|successfully|has gone through|went through|is complete|completed|taken care of)"
+)
 FUTURE = re.compile(r"\b(?:will|should (?:now |soon |then )?be|going to|about to|shall|would|soon be|to be)\b")
-ABILITY = re.compile(r"\b(?:can|could|able to|possible|possibly|eligible|allowed|may|qualif\w+|option to|ready to|offer(?:ing)? (?:you|to)|up to)\b")
+ABILITY = re.compile(
+    r"\b(?:can|could|able to|possible|possibly|eligible|allowed|may|qualif\w+|option to|ready to|offer(?:ing)? (?:you|to)|up to)\b"
+)
 PAST = re.compile(r"\b(?:have|has|had|was|were|been|is now|are now|is|are|now|just|already|i|we|successfully|got|it)\b")
 
-PERSON = re.compile(r"\b(?:human|agents?|representatives?|person|people|specialist|colleague|supervisor|advisor|someone|operator|team member|manager)\b")
+PERSON = re.compile(
+    r"\b(?:human|agents?|representatives?|person|people|specialist|colleague|supervisor|advisor|someone|operator|team member|manager)\b"
+)
 
 SYNONYMS = {
     word: group[0]
     for group in (
-        ("buy", "purchase", "order", "acquire"), ("help", "assist", "support", "aid"), ("reservation", "booking"), ("speed", "fast", "quick"),
-        ("sorry", "apology", "apologize", "apologise", "regret"), ("item", "product", "article"), ("fee", "cost", "price", "rate", "charge"),
-        ("issue", "problem", "trouble", "fault"), ("tell", "inform", "say", "let", "know", "share", "provide", "give", "send", "supply"),
-        ("get", "receive", "obtain", "have"), ("show", "see", "display", "find", "look", "check", "appear", "notice", "locate"), ("start", "begin", "commence", "launch"),
-        ("end", "finish", "stop", "expire"), ("soon", "shortly", "promptly"), ("immediate", "instant", "now", "away"), ("choose", "select", "pick", "prefer", "want", "like", "wish", "suit"),
-        ("need", "require", "necessary", "must"), ("use", "utilize", "utilise"), ("wait", "hold", "pause"), ("work", "function", "operate"),
-        ("internet", "connection", "network"), ("fly", "flight", "depart", "leave", "outbound", "departure"), ("bag", "baggage", "luggage", "suitcase"),
-        ("difference", "gap"), ("technician", "engineer"), ("visit", "appointment", "slot"), ("plan", "tariff", "package", "subscription"),
-        ("line", "number"), ("device", "handset", "phone"), ("area", "region", "neighborhood", "neighbourhood"), ("back", "rear", "backside"),
-        ("current", "existing", "present", "old", "previous"), ("new", "replacement", "target"), ("stock", "available", "availability"), ("eligible", "qualify"),
-        ("ask", "request"), ("complete", "finish", "done", "ready"), ("include", "contain", "cover", "comprise"), ("cause", "reason", "due", "because"),
-        ("slow", "sluggish"), ("expect", "estimate", "anticipate"), ("instruction", "guide", "step", "direction"), ("extra", "additional", "more", "another"),
-        ("each", "every", "per"), ("lose", "lost", "missing"), ("permit", "allow"), ("also", "too"), ("try", "attempt"), ("correct", "right", "accurate"), ("fiber", "fibre"),
-        ("card", "cards"), ("affect", "impact"), ("move", "relocate"), ("place", "put"), ("allowance", "limit", "quota"), ("weak", "poor"),
-        ("everyone", "everybody"), ("anyone", "anybody"), ("someone", "somebody"), ("policy", "rule", "rules", "policies"), ("customer", "client"), ("improve", "better"),
+        ("buy", "purchase", "order", "acquire"),
+        ("help", "assist", "support", "aid"),
+        ("reservation", "booking"),
+        ("speed", "fast", "quick"),
+        ("sorry", "apology", "apologize", "apologise", "regret"),
+        ("item", "product", "article"),
+        ("fee", "cost", "price", "rate", "charge"),
+        ("issue", "problem", "trouble", "fault"),
+        ("tell", "inform", "say", "let", "know", "share", "provide", "give", "send", "supply"),
+        ("get", "receive", "obtain", "have"),
+        ("show", "see", "display", "find", "look", "check", "appear", "notice", "locate"),
+        ("start", "begin", "commence", "launch"),
+        ("end", "finish", "stop", "expire"),
+        ("soon", "shortly", "promptly"),
+        ("immediate", "instant", "now", "away"),
+        ("choose", "select", "pick", "prefer", "want", "like", "wish", "suit"),
+        ("need", "require", "necessary", "must"),
+        ("use", "utilize", "utilise"),
+        ("wait", "hold", "pause"),
+        ("work", "function", "operate"),
+        ("internet", "connection", "network"),
+        ("fly", "flight", "depart", "leave", "outbound", "departure"),
+        ("bag", "baggage", "luggage", "suitcase"),
+        ("difference", "gap"),
+        ("technician", "engineer"),
+        ("visit", "appointment", "slot"),
+        ("plan", "tariff", "package", "subscription"),
+        ("line", "number"),
+        ("device", "handset", "phone"),
+        ("area", "region", "neighborhood", "neighbourhood"),
+        ("back", "rear", "backside"),
+        ("current", "existing", "present", "old", "previous"),
+        ("new", "replacement", "target"),
+        ("stock", "available", "availability"),
+        ("eligible", "qualify"),
+        ("ask", "request"),
+        ("complete", "finish", "done", "ready"),
+        ("include", "contain", "cover", "comprise"),
+        ("cause", "reason", "due", "because"),
+        ("slow", "sluggish"),
+        ("expect", "estimate", "anticipate"),
+        ("instruction", "guide", "step", "direction"),
+        ("extra", "additional", "more", "another"),
+        ("each", "every", "per"),
+        ("lose", "lost", "missing"),
+        ("permit", "allow"),
+        ("also", "too"),
+        ("try", "attempt"),
+        ("correct", "right", "accurate"),
+        ("fiber", "fibre"),
+        ("card", "cards"),
+        ("affect", "impact"),
+        ("move", "relocate"),
+        ("place", "put"),
+        ("allowance", "limit", "quota"),
+        ("weak", "poor"),
+        ("everyone", "everybody"),
+        ("anyone", "anybody"),
+        ("someone", "somebody"),
+        ("policy", "rule", "rules", "policies"),
+        ("customer", "client"),
+        ("improve", "better"),
     )
     for word in group
 }
@@ -334,7 +596,9 @@ STOP = frozenset(
     "under up down out off again once only own same too very just both each any some such because since while until after before between through during via per s t d m re ll ve e g eg ie "
     "let lets us since due also well now still yet already along within across around upon toward towards onto back however therefore thus either neither whether".split()
 )
-HEDGE_FREE = re.compile(r"\b(?:may be|can be|could be|seems?|looks like|likely|should be|expect\w*|can (?:be|slow|cause|take|affect|also|sometimes|lead|make))\b")
+HEDGE_FREE = re.compile(
+    r"\b(?:may be|can be|could be|seems?|looks like|likely|should be|expect\w*|can (?:be|slow|cause|take|affect|also|sometimes|lead|make))\b"
+)
 """Wording of a demonstration that is itself tentative."""
 CONDITION_FREE = re.compile(r"\b(?:if|when|once|unless|whether|as soon as|provided|depend\w*)\b")
 """Wording of a demonstration that is itself conditional."""

@@ -30,8 +30,12 @@ def crossed(shown: Reading, other: Reading) -> tuple[str, str] | None:
                 continue
             a, b = _apart(here[first], here[second], first, second)
             x, y = _apart(there[first_there], there[second_there], first, second)
-            straight, across = _likeness(a, x) + _likeness(b, y), _likeness(a, y) + _likeness(b, x)
-            if across >= straight + 2 and across >= 2 * straight:
+            straight = _likeness(a, x) + _likeness(b, y)
+            there_and_back = (_likeness(a, y), _likeness(b, x))
+            across = sum(there_and_back)
+            if (across >= straight + 2 and across >= 2 * straight) or (
+                min(there_and_back) > 0 and across >= 2 and 2 * across >= straight
+            ):
                 return first.text, second.text
     return None
 
@@ -45,7 +49,9 @@ def _apart(
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Keep what tells the two contexts apart; the two values themselves do not."""
     own = {_anchor_key(first), _anchor_key(second)}
-    return {w: x for w, x in a.items() if w not in b and w not in own}, {w: x for w, x in b.items() if w not in a and w not in own}
+    return {w: x for w, x in a.items() if w not in b and w not in own}, {
+        w: x for w, x in b.items() if w not in a and w not in own
+    }
 
 
 def _parts(line: str) -> Iterator[str]:
@@ -85,7 +91,10 @@ def _anchor_key(atom: Atom) -> str:
 def _context_words(part: str, reading: Reading) -> Iterator[tuple[int, dict[str, float]]]:
     """Yield each value's index with the words up to its neighbours, and all other values and names of the part."""
     pieces = re.split(r"§(\d+)", part)
-    anchors = {_anchor_key(reading.atoms[int(k)]): 3.0 if reading.atoms[int(k)].kind in ("id", "date") else 2.0 for k in pieces[1::2]}
+    anchors = {
+        _anchor_key(reading.atoms[int(k)]): 3.0 if reading.atoms[int(k)].kind in ("id", "date") else 2.0
+        for k in pieces[1::2]
+    }
     anchors |= {canonical(w): 3.0 for w in re.findall(r"[^\W\d_]{2,30}", part) if w in reading.names}
     for position in range(1, len(pieces), 2):
         around = pieces[position - 1] + " " + pieces[position + 1]
@@ -134,6 +143,11 @@ def _roles_crossed(shown: Reading, other: Reading) -> tuple[str, str] | None:
     """Return two things of which one went from source to target and the other back."""
     here, there = set(_directions(shown)), set(_directions(other))
     for source, target in sorted(here):
-        if source != target and (target, source) in there and (source, target) not in there and (target, source) not in here:
+        if (
+            source != target
+            and (target, source) in there
+            and (source, target) not in there
+            and (target, source) not in here
+        ):
             return source, target
     return None

@@ -5,7 +5,7 @@ names, and the words left over. Reads one text; comparing two is `rules.py`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
@@ -14,19 +14,25 @@ from pivot_envs.verifiers.messages.atoms import Atom, mark
 from pivot_envs.verifiers.messages.wording import MAX_TEXT, clean, lower, unwrap
 
 _SENTENCE = re.compile(r"(?<=[.!?])(?=\s|$)|\n+|;\s+")
-_LIST = re.compile(r"((?:need|provide|share|send|tell|give|these|following|either|one of|know|have)[^\n:.?!]{0,80}):((?:[ ]*\n[^\n.?!:]{1,120}(?=\n|$)){1,12}\n?)")
+_LIST = re.compile(
+    r"((?:need|provide|share|send|tell|give|these|following|either|one of|know|have)[^\n:.?!]{0,80}):((?:[ ]*\n[^\n.?!:]{1,120}(?=\n|$)){1,12}\n?)"
+)
 """A list that continues a request: its lines belong to the sentence before the colon."""
 _SEGMENT = re.compile(
-    r",? (?:and|then|but)(?: then| also)? (?=(?:please|tell|let me|check|run|could you|do you|would you|shall|i (?:have|will|would|can|am))\b)"
+    r",? (?:and|then|but)(?: then| also)? (?=(?:please|tell|let me|check|run|could you|do you|would you|shall|i (?:have|will|would|can(?:not)?|am))\b)"
 )
-_CLAUSE = re.compile(r", | and (?!then)| but | because | since | so | as (?=it|you|the|order|our|policy)|: | - |\(|\)| however | although | while | who | which (?=is|was|has|can|will)")
+_CLAUSE = re.compile(
+    r", | and (?!then)| but | because | since | so | as (?=it|you|the|order|our|policy)|: | - |\(|\)| however | although | while | who | which (?=is|was|has|can|will)"
+)
 _QUESTION_START = re.compile(
     r"^\W*(?:(?:so|and|also|just to be sure|just to confirm|then|sure|great|thanks|of course|okay|ok)\W+)*(?:would|do|does|did|shall|should|may|can|could|is|are|will|have|has|want|"
     r"which|what|when|where|who|how|why)\b"
 )
 _IRREGULAR_DONE = frozenset("sent put set got gave paid found swapped given placed made".split())
 _STATES = frozenset("enabled disabled activated deactivated disconnected".split())
-_SUPPORT = re.compile(r"\b(?:placed|submitted|issued|processed|applied|initiated|requested|completed|added|made|filed|granted|created|given|sent|gone|run|performed|transferred)\b")
+_SUPPORT = re.compile(
+    r"\b(?:placed|submitted|issued|processed|applied|initiated|requested|completed|added|made|filed|granted|created|opened|logged|escalated|given|sent|gone|run|performed|transferred)\b"
+)
 
 
 @dataclass(frozen=True)
@@ -87,7 +93,11 @@ class Reading:
     def exclusive(self) -> dict[str, frozenset[str]]:
         """Members of each exclusive group that are named."""
         known = " ".join(re.sub(r"[\d_#-]+", " ", a.text) for a in self.atoms if a.kind == "id" and "_" in a.text)
-        weighty = known + " . " + " . ".join(s.text for s in self.sentences if not s.acts or s.acts - {"offer_help", "close", "apology"})
+        weighty = (
+            known
+            + " . "
+            + " . ".join(s.text for s in self.sentences if not s.acts or s.acts - {"offer_help", "close", "apology"})
+        )
         found = {group: members_in(weighty, group) for group in lex.EXCLUSIVE}
         return {group: members for group, members in found.items() if members}
 
@@ -102,10 +112,16 @@ def _read(text: str) -> Reading:
     plain = clean(text)
     marked = mark(lower(plain))
     reading = Reading(plain, marked.text, marked.atoms)
-    listed = _LIST.sub(lambda m: m[1] + ":" + m[2].rstrip("\n").replace("\n", ", ") + "\n", marked.text)
+    listed = _LIST.sub(
+        lambda m: m[1] + ":" + m[2].rstrip("\n").replace(";", ",").replace("\n", ", ") + "\n", marked.text
+    )
+    present = _Present(
+        tuple(name for name, pattern in lex.OPERATIONS.items() if pattern.search(listed)),
+        tuple(name for name, pattern in lex.ASKED.items() if pattern.search(listed)),
+    )
     for raw in _SENTENCE.split(listed):
         for segment in _segments(raw):
-            _add_sentence(reading, segment)
+            _add_sentence(reading, segment, present)
     return reading
 
 
@@ -116,19 +132,35 @@ def _segments(raw: str) -> Iterator[str]:
         yield part + "?" if question and position < len(parts) - 1 and _QUESTION_START.match(part) else part
 
 
-def _add_sentence(reading: Reading, text: str) -> None:
+@dataclass(frozen=True)
+class _Present:
+    """What the whole text names: the only patterns worth trying on its clauses."""
+
+    operations: tuple[str, ...]
+    asked: tuple[str, ...]
+
+
+def _add_sentence(reading: Reading, text: str, present: _Present) -> None:
     index = len(reading.sentences)
-    asking = text.endswith("?") or bool(_QUESTION_START.match(text) and lex.REQUEST.search(text)) or bool(lex.CONFIRM.search(text))
+    asking = (
+        text.endswith("?")
+        or bool(_QUESTION_START.match(text) and lex.REQUEST.search(text))
+        or bool(lex.CONFIRM.search(text))
+    )
     told = bool(lex.IMPERATIVE.match(text))
     negated_any = False
     mentions: list[Mention] = []
     for clause in _CLAUSE.split(text):
         negated = is_negated(clause)
         negated_any |= negated
-        for operation, surface in operations_in(clause):
+        for operation, surface in operations_in(clause, present.operations):
             denied = negated and not (operation == "free" and "charge" in surface)
-            mentions.append(Mention(operation, denied, _mode(clause, text, surface, asking, bool(lex.IMPERATIVE.match(clause))), index))
-    asked = _asked(text, asking)
+            mentions.append(
+                Mention(
+                    operation, denied, _mode(clause, text, surface, asking, bool(lex.IMPERATIVE.match(clause))), index
+                )
+            )
+    asked = _asked(text, asking, present.asked)
     acts = _acts(text, asking, told, mentions, asked, negated_any)
     if not acts & {"ask_identity", "ask_info", "ask_confirm"}:
         asked = frozenset()
@@ -141,10 +173,10 @@ def is_negated(clause: str) -> bool:
     return len(lex.NEGATION.findall(lex.NOT_NEGATION.sub(" ", clause))) % 2 == 1
 
 
-def operations_in(text: str) -> list[tuple[str, str]]:
+def operations_in(text: str, names: Iterable[str] = tuple(lex.OPERATIONS)) -> list[tuple[str, str]]:
     """Return (operation, words) in order of the table; words taken by one operation are not read again."""
     found = []
-    for operation, pattern in lex.OPERATIONS.items():
+    for operation in names:
         hit = False
 
         def take(match: re.Match[str]) -> str:
@@ -154,7 +186,7 @@ def operations_in(text: str) -> list[tuple[str, str]]:
                 hit = True
             return " ~ " if operation not in _SHARED else match.group()  # noqa: B023
 
-        text = pattern.sub(take, text)
+        text = lex.OPERATIONS[operation].sub(take, text)
     return found
 
 
@@ -162,6 +194,7 @@ _SHARED = frozenset({"on", "off"})
 """Words such as `reseat` name both."""
 
 
+@lru_cache(maxsize=8192)
 def members_in(text: str, group: str) -> frozenset[str]:
     """Return the members of an exclusive group a text names."""
     return frozenset(name for name, pattern in lex.EXCLUSIVE[group].items() if pattern.search(text))
@@ -177,7 +210,16 @@ def _mode(clause: str, sentence: str, surface: str, asking: bool, told: bool) ->
     if re.match(r"\W*(?:if|once|when|before|after|should you|in case)\b", clause):
         return "condition"
     first = surface.split()[0]
-    participle = first.endswith("ed") or first in _IRREGULAR_DONE or any(word.endswith("ed") for word in surface.split()) or bool(_SUPPORT.search(clause))
+    participle = (
+        first.endswith("ed")
+        or first in _IRREGULAR_DONE
+        or any(word.endswith("ed") for word in surface.split())
+        or bool(_SUPPORT.search(clause))
+    )
+    if surface.startswith("set") and re.search(r"\b(?:is|are|was|were) (?:currently |still )?set to", clause):
+        return "state"
+    if re.search(r"\b(?:can|could|may|cannot|might) (?:only |not |just |also )?be\b", clause):
+        return "can"
     if lex.FUTURE.search(clause):
         return "will"
     if participle and (lex.PAST.search(clause) or lex.DONE_WORDS.search(sentence)):
@@ -187,18 +229,26 @@ def _mode(clause: str, sentence: str, surface: str, asking: bool, told: bool) ->
     return "mention"
 
 
-def _asked(text: str, asking: bool) -> frozenset[str]:
+def _asked(text: str, asking: bool, names: Iterable[str]) -> frozenset[str]:
     if not (asking or lex.REQUEST.search(text) or lex.GIVE.search(text) or text.rstrip().endswith(", please.")):
         return frozenset()
-    return frozenset(name for name, pattern in lex.ASKED.items() if pattern.search(text))
+    return frozenset(name for name in names if lex.ASKED[name].search(text))
 
 
-def _acts(text: str, asking: bool, told: bool, mentions: list[Mention], asked: frozenset[str], negated: bool) -> frozenset[str]:
+def _acts(
+    text: str, asking: bool, told: bool, mentions: list[Mention], asked: frozenset[str], negated: bool
+) -> frozenset[str]:
     operations = {m.operation for m in mentions}
     request = asking or told or bool(lex.REQUEST.search(text)) or bool(re.search(r"\bplease\b", text))
     if "transfer" in operations and (lex.PERSON.search(text) or "transferring you" in text or "connect you" in text):
         return frozenset({_transfer(text, asking, negated)})
-    if not asked and lex.OFFER_HELP.search(text) and not operations - {"fix"} and (request or "feel free" in text or "hesitate" in text):
+    if (
+        not asked
+        and not re.match(r"\W*which\b", text)
+        and lex.OFFER_HELP.search(text)
+        and not operations - {"fix"}
+        and (request or "feel free" in text or "hesitate" in text)
+    ):
         return frozenset({"offer_help"})
     acts: set[str] = set()
     if request:
@@ -218,26 +268,47 @@ def _acts(text: str, asking: bool, told: bool, mentions: list[Mention], asked: f
 
 
 def _transfer(text: str, asking: bool, negated: bool) -> str:
-    if asking or re.search(r"\bif you (?:would like|want|wish|prefer)|would you like|can transfer|can connect|could transfer", text):
+    if asking or re.search(
+        r"\bif you (?:would like|want|wish|prefer)|would you like|can transfer|can connect|could transfer", text
+    ):
         return "offer_transfer" if not negated or asking else "refuse"
     return "refuse" if negated else "transfer"
 
 
 def _request(text: str, asking: bool, told: bool, operations: set[str], asked: frozenset[str]) -> set[str]:
     parts = {m for group in ("device", "part", "setting", "network", "cable") for m in members_in(text, group)}
-    if (told or re.search(r"\b(?:could|can|would) you|please\b", text)) and (operations & lex.DEVICE or (parts and told)) and not re.search(r"\b(?:should|shall|may) i\b|like me to", text):
+    if (
+        (told or re.search(r"\b(?:could|can|would) you|please\b", text))
+        and (operations & lex.DEVICE or (parts and told))
+        and not re.search(r"\b(?:should|shall|may) i\b|like me to", text)
+    ):
         return {"instruct"}
-    choice = bool(re.search(r"\bwhether\b.* or (?!not)|(?:would|do) you (?:like|want|prefer)\b(?! me to proceed).* or (?!no\b|not\b)", text))
+    choice = bool(
+        re.search(
+            r"\bwhether\b.* or (?!not)|(?:would|do) you (?:like|want|prefer)\b(?! me to proceed).* or (?!no\b|not\b)",
+            text,
+        )
+    )
     confirm = bool(lex.CONFIRM.search(text)) and not choice
     give = bool(lex.GIVE.search(text))
     if asked & lex.IDENTITY and give and not (confirm and operations):
         return {"ask_identity"}
-    wh_first = re.match(r"\W*(?:(?:and|so|also|great|sure|thanks|okay)\W+)?(?:which|what|when|where|who|how|why)\b", text)
-    if confirm and not (lex.WH.search(text) and not re.search(r"shall i|should i|proceed|go ahead|confirm", text)) and not wh_first:
+    wh_first = re.match(
+        r"\W*(?:(?:and|so|also|great|sure|thanks|okay)\W+)?(?:which|what|when|where|who|how|why)\b", text
+    )
+    if (
+        confirm
+        and not (lex.WH.search(text) and not re.search(r"shall i|should i|proceed|go ahead|confirm", text))
+        and not wh_first
+    ):
         return {"ask_confirm"}
     if asked and (give or asking or text.rstrip(" .!").endswith("please")):
         return {"ask_info"}
-    if asking or re.search(r"\b(?:tell me|let me know|need to know|choose|select|specify|share|provide|pick|indicate|read me)\b", text):
+    if told and not asked and not lex.WH.search(text):
+        return {"told"}
+    if asking or re.search(
+        r"\b(?:tell me|let me know|need to know|choose|select|specify|share|provide|pick|indicate|read me)\b", text
+    ):
         return {"ask_info"}
     return {"told"} if told else set()
 
@@ -264,7 +335,28 @@ def _stemmed_synonyms() -> dict[str, str]:
 @lru_cache(maxsize=4096)
 def stem(word: str) -> str:
     """Return a crude English stem: enough to join cancel, cancels, cancelled, cancelling, cancellation."""
-    for suffix in ("ization", "isation", "ations", "ation", "ements", "ement", "ness", "ities", "ity", "ingly", "edly", "ings", "ing", "ied", "ies", "ed", "es", "ly", "s", "e"):
+    for suffix in (
+        "ization",
+        "isation",
+        "ations",
+        "ation",
+        "ements",
+        "ement",
+        "ness",
+        "ities",
+        "ity",
+        "ingly",
+        "edly",
+        "ings",
+        "ing",
+        "ied",
+        "ies",
+        "ed",
+        "es",
+        "ly",
+        "s",
+        "e",
+    ):
         if word.endswith(suffix) and len(word) - len(suffix) >= 3 and not (suffix == "s" and word.endswith("ss")):
             word = word[: -len(suffix)] + ("y" if suffix in ("ied", "ies") else "")
             break
@@ -273,7 +365,10 @@ def stem(word: str) -> str:
     return word[:-1] if len(word) > 4 and word.endswith("e") else word
 
 
-_VOCATIVE = re.compile(r"(?:^|[.!?]\s+|\n)(?:thank you(?: so much| very much)?|thanks(?: so much| a lot)?|hi|hello|hey|dear|great|sorry|perfect|okay|ok|alright|sure|got it|good (?:morning|afternoon|evening))[, ]+([A-Z][\w'-]{1,30})(?:[ ][A-Z][\w'-]{1,30})?(?=[,.!\s]|$)", re.IGNORECASE)
+_VOCATIVE = re.compile(
+    r"(?:^|[.!?]\s+|\n)(?:thank you(?: so much| very much)?|thanks(?: so much| a lot)?|hi|hello|hey|dear|great|sorry|perfect|okay|ok|alright|sure|got it|good (?:morning|afternoon|evening))[, ]+([A-Z][\w'-]{1,30})(?:[ ][A-Z][\w'-]{1,30})?(?=[,.!\s]|$)",
+    re.IGNORECASE,
+)
 _CAPITAL = re.compile(r"(?<=[a-z0-9,:;(\"'/>$€-] )[\"'(]?([A-Z][a-z]{1,30})\b|(?<![\w-])([A-Z]{3,8})\b(?![-_ ]?\d)")
 _COMMON_CODES = frozenset(
     "sim vpn dns los apn usd eur gbp faq pin led leds ont pon lan wan url zip usb tv pc id ssid sms mms yes no not and ok the for you are wifi lte nfc gps pdf asap eta fyi esim mac ip wlan".split()
@@ -289,12 +384,16 @@ def _names(plain: str) -> Iterator[tuple[str, str]]:
         if not _known_word(word):
             yield word, "name" if match[1] else "code"
     for match in _VOCATIVE.finditer(plain):
-        if match[1][0].isupper() and not _known_word(match[1].lower()):
+        if match[1][0].isupper() and not match[1].startswith("I'") and not _known_word(match[1].lower()):
             yield match[1].lower(), "vocative"
 
 
 @lru_cache(maxsize=4096)
 def _known_word(word: str) -> bool:
-    return _is_filler(word) or word in lex.MONTHS or word in lex.WEEKDAYS or any(
-        pattern.fullmatch(word) for group in lex.EXCLUSIVE.values() for pattern in group.values()
-    ) or any(re.fullmatch(unit, word) for unit in lex.UNITS.values())
+    return (
+        _is_filler(word)
+        or word in lex.MONTHS
+        or word in lex.WEEKDAYS
+        or any(pattern.fullmatch(word) for group in lex.EXCLUSIVE.values() for pattern in group.values())
+        or any(re.fullmatch(unit, word) for unit in lex.UNITS.values())
+    )

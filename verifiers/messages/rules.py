@@ -7,6 +7,7 @@ asked, who gets what, then the wording that is left. Every rung that is not sure
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
@@ -84,7 +85,9 @@ def _ground(facts: str, last_user: str, policy: str) -> _Ground:
 
 
 def _different(reason: str, **evidence: Any) -> MessageDecision:
-    return MessageDecision(False, reason, {k: sorted(v) if isinstance(v, set | frozenset) else v for k, v in evidence.items()})
+    return MessageDecision(
+        False, reason, {k: sorted(v) if isinstance(v, set | frozenset) else v for k, v in evidence.items()}
+    )
 
 
 # --- rungs
@@ -125,7 +128,34 @@ def _language(pair: _Pair) -> Finding:
 
 
 def _foreign(pair: _Pair) -> frozenset[str]:
-    return frozenset(w for w in re.findall(r"[^\W\d_]{2,}", pair.other.text) if w not in pair.ground.words and w not in pair.shown.text)
+    return frozenset(
+        w
+        for w in re.findall(r"[^\W\d_]{2,}", pair.other.text)
+        if w not in pair.ground.words and w not in pair.shown.text
+    )
+
+
+def _open_ended(pair: _Pair) -> Finding:
+    """Advice, explanation or sympathy on both sides in different words: rules cannot weigh the one against the other."""
+    shown, other = pair.shown.lemmas, pair.other.lemmas
+    if not (_is_open(pair.shown) and _is_open(pair.other)) or len(shown) < 4 or len(other) < 3:
+        return None
+    shared = len(shown & other) / len(shown)
+    related = shown & other or other & {canonical(w) for w in pair.ground.words} or _unique(pair.shown.atoms)
+    if shared >= 0.5 or not related or _denies(pair.other) > _denies(pair.shown):
+        return None
+    return MessageDecision(None, "open_wording", {"shared": round(shared, 2)})
+
+
+def _is_open(reading: Reading) -> bool:
+    """No fact, no deed, nothing asked, nothing asked to be done."""
+    settled = reading.operations("done", "will", "ask") | reading.operations("done", "will", "ask", negated=True)
+    return (
+        not reading.acts - {"inform", "apology", "instruct", "told", "hold"}
+        and not (settled & lex.EFFECTIVE or reading.operations() & lex.BENEFITS)
+        and all(a.unit == "g-network" for a in reading.atoms)
+        and not re.search(r"\b(?:please|could you|tell me|let me know|welcome)\b", reading.text)
+    )
 
 
 def _speech_acts(pair: _Pair) -> Finding:
@@ -141,9 +171,15 @@ def _speech_acts(pair: _Pair) -> Finding:
     surplus = {a for a in major_other & (ASKS | {"instruct", "transfer", "refuse"}) if a not in shown}
     if "refuse" in surplus and _denies(pair.shown):
         surplus.discard("refuse")
-    if surplus and not _excused(surplus, major_shown, pair):
+    offered = (
+        surplus == {"ask_info"}
+        and "inform" in major_shown
+        and "?" not in pair.other.text
+        and pair.other.asked <= pair.shown.asked
+    )
+    if surplus and not offered and not _excused(surplus, major_shown, pair):
         return _different("act_added", demonstrated=shown, candidate=other, added=surplus)
-    if "close" in other - shown and "offer_help" in shown - other:
+    if "close" in other - shown and shown - other & (ASKS | {"offer_help"}):
         return _different("closes_early", demonstrated=shown, candidate=other)
     if major_shown == {"inform"} and not major_other:
         return _different("act_missing", demonstrated=shown, candidate=other)
@@ -176,7 +212,16 @@ def _questions(reading: Reading) -> int:
     return sum(bool(s.acts & ASKS) for s in reading.sentences)
 
 
-_DEED = re.compile(r"\b(?:i|we) (?:have )?(?:now |just |also |already )?(?!understand|wanted|hoped|enjoyed|helped)[a-z]{3,}ed (?:your|the|a|an|all)\b")
+_FINISHED = re.compile(
+    r"\b(?:(?:i|we) (?:have )?(?:now |already |just |also )*(?:completed|done|processed|submitted|finished|executed|performed|carried out|taken care)"
+    r"|(?:it|this|that|everything) (?:is|has been|was) (?:now |already |all )*(?:done|completed|processed|submitted|taken care of))\b"
+)
+_OTHER = re.compile(
+    r"\b(?:your|the|an)? ?(?:other|another|second|remaining) (?:order|reservation|booking|line|account|item|visit|flight|card|contract)s?\b"
+)
+_DEED = re.compile(
+    r"\b(?:i|we) (?:have )?(?:now |just |also |already )?(?!understand|wanted|hoped|enjoyed|helped)[a-z]{3,}ed (?:your|the|a|an|all)\b"
+)
 
 
 def _minor_acts(pair: _Pair, shown: frozenset[str], other: frozenset[str], major_other: frozenset[str]) -> Finding:
@@ -239,9 +284,13 @@ def _names(pair: _Pair) -> Finding:
     said = frozenset(re.findall(r"[^\W\d_]{2,40}", pair.other.text))
     told = frozenset(re.findall(r"[^\W\d_]{2,40}", pair.shown.text))
     stems = {stem(w) for w in said}
-    missing = {n for n, kind in pair.shown.names.items() if kind != "vocative" and n not in said and stem(n) not in stems}
+    missing = {
+        n for n, kind in pair.shown.names.items() if kind != "vocative" and n not in said and stem(n) not in stems
+    }
     added = {n for n in pair.other.names if n not in told and n not in pair.ground.words}
-    strangers = {n for n, kind in pair.other.names.items() if kind == "vocative" and n not in told and n not in pair.ground.words}
+    strangers = {
+        n for n, kind in pair.other.names.items() if kind == "vocative" and n not in told and n not in pair.ground.words
+    }
     swapped_in = {n for n in pair.other.names if n not in told}
     if strangers or (missing and swapped_in):
         return _different("other_name", missing=missing, added=strangers or swapped_in)
@@ -250,7 +299,9 @@ def _names(pair: _Pair) -> Finding:
     if heads:
         return _different("name_missing", missing=heads)
     codes = {n for n in added if pair.other.names[n] == "code"}
-    return _different("other_name", added=codes) if codes and any(k == "code" for k in pair.shown.names.values()) else None
+    return (
+        _different("other_name", added=codes) if codes and any(k == "code" for k in pair.shown.names.values()) else None
+    )
 
 
 def _part_of_kept(name: str, pair: _Pair) -> bool:
@@ -269,11 +320,30 @@ def _operations(pair: _Pair) -> Finding:
     shown, other = pair.shown, pair.other
     if false_report := other.operations("done") & lex.EFFECTIVE - shown.operations("done") - _past_status(shown):
         return _different("claims_done", operations=false_report)
+    if other_one := _OTHER.search(other.text):
+        if not _OTHER.search(shown.text) and other.operations("done", "will"):
+            return _different("claim_added", found=other_one.group())
+    if (
+        ("ask_confirm" in shown.acts or not shown.operations("done"))
+        and (deed := _FINISHED.search(other.text))
+        and not _FINISHED.search(shown.text)
+    ):
+        return _different("claims_done", found=deed.group())
     generic = bool(lex.DONE_WORDS.search(other.text))
     undone = shown.operations("done") & lex.EFFECTIVE - other.operations("done", "mention", "state") - {"on", "off"}
     if undone and not (generic and not other.operations("ask") & undone):
         return _different("not_done", operations=undone)
-    required = (shown.operations() | shown.operations(negated=True)) - {"fix", "on", "off", "found", "book", "modify", "speed_test", "charge", "credit"}
+    required = (shown.operations() | shown.operations(negated=True)) - {
+        "fix",
+        "on",
+        "off",
+        "found",
+        "book",
+        "modify",
+        "speed_test",
+        "charge",
+        "credit",
+    }
     present = other.operations() | other.operations(negated=True)
     if any("certificate" in a.text for a in other.atoms):
         required -= {"certificate"}
@@ -291,7 +361,11 @@ def _operations(pair: _Pair) -> Finding:
 
 def _past_status(reading: Reading) -> frozenset[str]:
     """Operations the demonstration names in a state that amounts to done (`status: cancelled`)."""
-    return frozenset(m.operation for m in reading.mentions if m.mode == "mention" and not m.negated and m.operation not in ("refund", "credit", "charge"))
+    return frozenset(
+        m.operation
+        for m in reading.mentions
+        if m.mode == "mention" and not m.negated and m.operation not in ("refund", "credit", "charge")
+    )
 
 
 def _soft(reading: Reading, *modes: str) -> frozenset[str]:
@@ -302,7 +376,13 @@ def _soft(reading: Reading, *modes: str) -> frozenset[str]:
 
 def _told(pair: _Pair) -> Finding:
     def steps(reading: Reading) -> frozenset[str]:
-        return frozenset(m.operation for m in reading.mentions if "instruct" in reading.sentences[m.sentence].acts and m.operation in lex.DEVICE and m.mode in ("told", "ask"))
+        return frozenset(
+            m.operation
+            for m in reading.mentions
+            if "instruct" in reading.sentences[m.sentence].acts
+            and m.operation in lex.DEVICE
+            and m.mode in ("told", "ask")
+        )
 
     a, b = steps(pair.shown), steps(pair.other)
     if a != b:
@@ -316,7 +396,9 @@ def _told(pair: _Pair) -> Finding:
 def _handled(reading: Reading) -> frozenset[str]:
     """Things the customer is told to handle."""
     texts = [s.text for s in reading.sentences if "instruct" in s.acts]
-    return frozenset(m for text in texts for group in ("setting", "part", "network", "cable") for m in members_in(text, group))
+    return frozenset(
+        m for text in texts for group in ("setting", "part", "network", "cable") for m in members_in(text, group)
+    )
 
 
 def _exclusive(pair: _Pair) -> Finding:
@@ -328,7 +410,10 @@ def _exclusive(pair: _Pair) -> Finding:
             return _different("other_value", group=group, demonstrated=shown, candidate=other)
         if group == "day":
             missing &= frozenset(lex.WEEKDAYS)
-        if missing and (group in ("payment", "cabin", "colour", "day", "period", "trip", "document") or (asks and group in ("setting", "part", "cable", "network"))):
+        if missing and (
+            group in ("payment", "cabin", "colour", "day", "period", "trip", "document")
+            or (asks and group in ("setting", "part", "cable", "network"))
+        ):
             return _different("value_missing", group=group, missing=missing)
         if added and shown and group not in ("device", "part", "channel", "status"):
             return _different("value_added", group=group, added=added)
@@ -344,7 +429,9 @@ def _opposites(pair: _Pair) -> Finding:
         shown = (bool(left.search(pair.shown.text)), bool(right.search(pair.shown.text)))
         other = (bool(left.search(pair.other.text)), bool(right.search(pair.other.text)))
         if shown in ((True, False), (False, True)) and other == (shown[1], shown[0]):
-            if name in ("edge", "sequence", "gain", "work", "move", "always") and _denies(pair.shown) != _denies(pair.other):
+            if name in ("edge", "sequence", "gain", "work", "move", "always") and _denies(pair.shown) != _denies(
+                pair.other
+            ):
                 continue
             return _different("opposite", pair=name)
     return None
@@ -360,7 +447,50 @@ def _polarity(pair: _Pair) -> Finding:
         b = {m.negated for m in pair.other.mentions if m.operation == operation}
         if a and b and not a & b:
             return _different("negated", operation=operation)
-    return _things_denied(pair) or _denial(pair)
+    return _things_denied(pair) or _denial(pair) or _sentences_denied(pair)
+
+
+def _sentences_denied(pair: _Pair) -> Finding:
+    """Each sentence against the one it repeats: the same words with another count of negations is another claim."""
+    if max(len(pair.shown.sentences), len(pair.other.sentences)) > MAX_SENTENCES:
+        return None
+    here = [(s, _bag(s.text)) for s in pair.shown.sentences]
+    for sentence in pair.other.sentences:
+        bag = _bag(sentence.text)
+        if sum(bag.values()) < 2:
+            continue
+        rivals = [(_overlap(bag, other), _negations(shown.text), shown) for shown, other in here]
+        best = max((r[0] for r in rivals), default=0.0)
+        count = _negations(sentence.text)
+        if best >= (0.75 if sum(bag.values()) > 2 else 0.9) and all(
+            n != count for score, n, _ in rivals if score >= best - 0.1
+        ):
+            return _different("negated", sentence=sentence.text[:160])
+    return None
+
+
+MAX_SENTENCES = 150
+
+
+def _negations(text: str) -> int:
+    return len(lex.NEGATION.findall(lex.NOT_NEGATION.sub(" ", text)))
+
+
+def _bag(text: str) -> Counter[str]:
+    words = re.findall(r"§\d+|[^\W\d_]{2,}", text)
+    return Counter(
+        "§" if w[0] == "§" else canonical(w) for w in words if not lex.NEGATION.fullmatch(w) and w not in _WEAK
+    )
+
+
+_WEAK = frozenset(
+    "is are was were be been has have had do does did the a an to of can will would i you your we not".split()
+)
+
+
+def _overlap(a: Counter[str], b: Counter[str]) -> float:
+    total = sum(a.values()) + sum(b.values())
+    return 2 * sum((a & b).values()) / total if total else 0.0
 
 
 def _things_denied(pair: _Pair) -> Finding:
@@ -390,7 +520,11 @@ def _denial(pair: _Pair) -> Finding:
         return _different("denial_added", clause=other[0][:120])
     rest = pair.other
     for clause in shown:
-        words = {canonical(w) for w in re.findall(r"[^\W\d_]{3,}", clause) if w not in lex.STOP and not lex.NEGATION.search(w)}
+        words = {
+            canonical(w)
+            for w in re.findall(r"[^\W\d_]{3,}", clause)
+            if w not in lex.STOP and not lex.NEGATION.search(w)
+        }
         if words & rest.lemmas or "§" in clause:
             return _different("negated", clause=clause[:120])
     return None
@@ -401,7 +535,13 @@ def _unspoken(pair: _Pair) -> bool:
 
 
 def _denied_clauses(reading: Reading) -> list[str]:
-    return [c for s in reading.sentences if not s.acts & ASKS for c in re.split(r", | and | but | because |: ", s.text) if is_negated(c)]
+    return [
+        c
+        for s in reading.sentences
+        if not s.acts & ASKS
+        for c in re.split(r", | and | but | because |: ", s.text)
+        if is_negated(c)
+    ]
 
 
 def _hedged(pair: _Pair) -> Finding:
@@ -442,9 +582,23 @@ def _near_copy(pair: _Pair) -> Finding:
         left, right = _content(a[i1:i2]) - _content(b), _content(b[j1:j2]) - _content(a)
         if tag == "replace" and left and right:
             return _different("word_replaced", demonstrated=left, candidate=right)
+        if tag == "replace" and _exchanged(a, b, blocks):
+            return _different("words_exchanged", around=a[i1:i2])
         if tag == "insert" and (len(right) >= 2 or (right and "ask_confirm" in pair.shown.acts)):
             return _different("claim_added", words=right)
     return None
+
+
+def _exchanged(a: list[str], b: list[str], blocks: list[tuple[str, int, int, int, int]]) -> bool:
+    """Two spots traded their content words, and not merely around an `and` or an `or`."""
+    spots = [(i1, i2, _content(a[i1:i2]), _content(b[j1:j2])) for tag, i1, i2, j1, j2 in blocks if tag == "replace"]
+    for n, (_, end, left, right) in enumerate(spots):
+        for start, _, other_left, other_right in spots[n + 1 :]:
+            between = a[end:start]
+            plain = all(w in ("and", "or", "the", "a", "your") for w in between)
+            if left and right and left == other_right and right == other_left and not plain and "§" not in between:
+                return True
+    return False
 
 
 def _tokens(reading: Reading) -> list[str]:
@@ -452,19 +606,34 @@ def _tokens(reading: Reading) -> list[str]:
 
 
 def _content(words: list[str]) -> frozenset[str]:
-    return frozenset(canonical(w) for w in words if w != "§" and w not in lex.STOP and w not in lex.FILLER and stem(w) not in lex.FILLER)
+    return frozenset(
+        canonical(w)
+        for w in words
+        if w != "§" and w not in lex.STOP and w not in lex.FILLER and stem(w) not in lex.FILLER
+    )
 
 
 def _wording(pair: _Pair) -> MessageDecision:
     """Nothing contradicts. Equal where facts, operations or questions anchor the message and little else is said."""
     shown, other = pair.shown.lemmas, pair.other.lemmas
-    anchors = len(_unique(pair.shown.atoms)) + len(pair.shown.operations() | pair.shown.operations(negated=True)) + len(pair.shown.asked)
-    anchors += sum(len(m) for group, m in pair.shown.exclusive.items() if group not in ("day", "channel", "device", "status"))
+    anchors = (
+        len(_unique(pair.shown.atoms))
+        + len(pair.shown.operations() | pair.shown.operations(negated=True))
+        + len(pair.shown.asked)
+    )
+    anchors += sum(
+        len(m) for group, m in pair.shown.exclusive.items() if group not in ("day", "channel", "device", "status")
+    )
     grounded = {canonical(w) for w in pair.ground.words}
     unsaid, added = shown - other, other - shown
     coverage = len(shown & other) / len(shown) if shown else 1.0
     strange = added - grounded
-    evidence = {"anchors": anchors, "coverage": round(coverage, 2), "unsaid": sorted(unsaid)[:8], "added": sorted(added)[:8]}
+    evidence = {
+        "anchors": anchors,
+        "coverage": round(coverage, 2),
+        "unsaid": sorted(unsaid)[:8],
+        "added": sorted(added)[:8],
+    }
     said = other | pair.other.operations() | pair.other.operations(negated=True)
     if len(shown) >= 2 and not said and pair.shown.acts & {"inform", "refuse"}:
         return _different("no_claim", words=shown)
@@ -474,7 +643,11 @@ def _wording(pair: _Pair) -> MessageDecision:
     if anchors == 0:
         enough = coverage >= (0.6 if len(shown) > 3 else 0.5) and len(added) <= max(2, 0.5 * len(shown))
         return MessageDecision(True if enough else None, "same_wording" if enough else "open_wording", evidence)
-    if len(strange) > 6 + 3 * anchors or (coverage < 0.2 and len(shown) >= 3 and anchors < 3) or (coverage < 0.34 and len(shown) > 4 and anchors < 3):
+    if (
+        len(strange) > 6 + 3 * anchors
+        or (coverage < 0.2 and len(shown) >= 3 and anchors < 3)
+        or (coverage < 0.34 and len(shown) > 4 and anchors < 3)
+    ):
         return MessageDecision(None, "open_wording", evidence)
     return MessageDecision(True, "same_content", evidence)
 
@@ -483,12 +656,33 @@ def _dropped(pair: _Pair) -> str:
     """Return a demonstrated sentence of weight nothing of which is in the candidate."""
     for sentence in pair.shown.sentences:
         words = {canonical(w) for w in re.findall(r"[^\W\d_]{3,}", sentence.text) if canonical(w) in pair.shown.lemmas}
-        if len(words) >= 2 and "§" not in sentence.text and sentence.acts - MINOR and not words & pair.other.lemmas:
+        kept = any(members_in(sentence.text, group) & members for group, members in pair.other.exclusive.items())
+        if (
+            len(words) >= 2
+            and not kept
+            and "§" not in sentence.text
+            and sentence.acts - MINOR
+            and not words & pair.other.lemmas
+        ):
             return sentence.text
     return ""
 
 
 _LADDER: tuple[Callable[[_Pair], Finding], ...] = (
-    _empty, _identical, _aimed_at_judge, _language, _speech_acts, _hard_facts, _names, _operations, _exclusive, _opposites,
-    _polarity, _hedged, _asked, _assigned, _near_copy,
+    _empty,
+    _identical,
+    _aimed_at_judge,
+    _language,
+    _open_ended,
+    _speech_acts,
+    _hard_facts,
+    _names,
+    _operations,
+    _exclusive,
+    _opposites,
+    _polarity,
+    _hedged,
+    _asked,
+    _assigned,
+    _near_copy,
 )

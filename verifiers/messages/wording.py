@@ -14,14 +14,46 @@ MAX_FACTS = 200_000
 """Characters of observations that are read; ours, bounds a verdict to tens of milliseconds."""
 MAX_DEPTH = 40
 
-_QUOTES = str.maketrans({"’": "'", "‘": "'", "ʼ": "'", "`": "'", "“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "–": "-",
-                         "—": " - ", "−": "-", "‑": "-", "→": " -> ", "⇒": " -> ", "•": "\n", "·": "\n", "¿": " ", "¡": " "})
+_QUOTES = str.maketrans(
+    {
+        "’": "'",
+        "‘": "'",
+        "ʼ": "'",
+        "`": "'",
+        "“": '"',
+        "”": '"',
+        "„": '"',
+        "«": '"',
+        "»": '"',
+        "–": "-",
+        "—": " - ",
+        "−": "-",
+        "‑": "-",
+        "→": " -> ",
+        "⇒": " -> ",
+        "•": "\n",
+        "·": "\n",
+        "¿": " ",
+        "¡": " ",
+    }
+)
+_UNUSUAL = re.compile(r"[^\w\n !-~€£]")
 _CONTRACTIONS = tuple(
     (re.compile(pattern), full)
     for pattern, full in (
-        (r"\bcan't\b|\bcannot\b|\bcan not\b", "cannot"), (r"\bwon't\b", "will not"), (r"\bshan't\b", "shall not"), (r"\bain't\b", "is not"),
-        (r"n't\b", " not"), (r"\blet's\b", "let us"), (r"'ll\b", " will"), (r"'ve\b", " have"), (r"'re\b", " are"), (r"'m\b", " am"),
-        (r"\b(i|you|we|he|she|they)'d\b", r"\1 would"), (r"\b(it|that|there|what|he|she|here|where|who)'s\b", r"\1 is"), (r"'s\b|s'(?=\s)", " "),
+        (r"\bcan't\b|\bcannot\b|\bcan not\b", "cannot"),
+        (r"\bwon't\b", "will not"),
+        (r"\bshan't\b", "shall not"),
+        (r"\bain't\b", "is not"),
+        (r"n't\b", " not"),
+        (r"\blet's\b", "let us"),
+        (r"'ll\b", " will"),
+        (r"'ve\b", " have"),
+        (r"'re\b", " are"),
+        (r"'m\b", " am"),
+        (r"\b(i|you|we|he|she|they)'d\b", r"\1 would"),
+        (r"\b(it|that|there|what|he|she|here|where|who)'s\b", r"\1 is"),
+        (r"'s\b|s'(?=\s)", " "),
         (r"\bcancel+ation\b", "cancellation"),
     )
 )
@@ -84,7 +116,7 @@ def facts_text(*values: Any) -> str:
 def clean(text: str) -> str:
     """Level unicode, quotes and markdown; keep letter case and line ends."""
     text = unicodedata.normalize("NFKC", text.translate(_QUOTES)).translate(_QUOTES)
-    text = "".join(_plain(c) for c in text)
+    text = _UNUSUAL.sub(lambda m: _plain(m.group()), text)
     text = re.sub(r"(?m)^[ \t]*\|?[ \t]*:?-{3,}[-| :]*$", "", text)
     text = re.sub(r"\*\*|__|~~|(?<!\w)\*(?=\w)|(?<=\w)\*(?!\w)", "", text)
     text = re.sub(r"(?m)^[ \t]*(?:[-*>+]|#{1,6} |\(?\d{1,2}[.)](?=\s))[ \t]*", "", text)

@@ -8,12 +8,12 @@ from typing import Any
 
 from pivot_envs.actions import from_message
 from pivot_envs.candidates import visible_messages
-from pivot_envs.contracts import Case, ReplayReport, Side, State, TurnReport
+from pivot_envs.contracts import Case, ReplayReport, Response, Side, State, TurnReport
 from pivot_envs.domains.tau2.battery import BatteryStates, read_case
 from pivot_envs.domains.tau2.canonical import strings_of
 from pivot_envs.domains.tau2.compare import compare_calls, compare_texts
 from pivot_envs.domains.tau2.replay import Replay, turn_report
-from pivot_envs.domains.tau2.state import Tau2State
+from pivot_envs.domains.tau2.state import Tau2State, spec_of
 from pivot_envs.domains.tau2.world import Limits, World
 from pivot_envs.errors import ConfigError, FingerprintMismatch, MalformedAction, RestoreError, suggest
 from pivot_envs.records import (
@@ -179,6 +179,17 @@ class Tau2Domain:
     def default_trajectories(self, split: str) -> Iterable[Trajectory]:
         """Return the demonstrations that an environment without files draws from."""
         return self.world.default_trajectories(split)
+
+    def respond(self, state: State, action: Action, candidate: Candidate) -> Response | None:
+        """Return what the scripted customer answered; None where there is none and the recording must answer."""
+        if not self.world.has_customer or not isinstance(state, Tau2State):
+            return None
+        if action.calls:
+            specs = [spec_of(self.world, call) for call in action.calls]
+            return Response(done=any(spec is not None and spec.terminal for spec in specs))
+        history = state.history
+        said = next((n for n in range(len(history), 0, -1) if history[n - 1].get("role") == "assistant"), 0)
+        return Response(tuple(history[said:]), done="closes" in state.reaction.split("+"))
 
     def outcome(self, state: State, trajectory: Trajectory) -> Outcome:
         """Judge a whole episode: the trajectory's messages, continued by what happened in the state."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pivot_envs.domains.tau2.mutants import Calls, Kind, Place, with_arguments
+from pivot_envs.domains.tau2.variants import Calls, Kind, Place, with_arguments
 from pivot_envs.records import ToolCall, canonical_json
 
 _OWNERS = ("user_id", "customer_id", "customer")
@@ -255,6 +255,15 @@ def _sibling(place: Place) -> Iterator[Calls]:
     for name, value in place.call.arguments.items():
         for key in _siblings(place, name, value):
             yield (with_arguments(place.call, **{name: key}),)
+
+
+def _other_slot(place: Place) -> Iterator[Calls]:
+    """Another slot of the same area: free in the base, so that booking it works."""
+    slots = place.tables.get("slots", {})
+    chosen = slots.get(place.call.arguments.get("slot_id", ""), {})
+    for key, slot in slots.items():
+        if chosen and slot["area"] == chosen["area"] and slot["visit"] is None:
+            yield (with_arguments(place.call, slot_id=key),)
 
 
 def _stranger(place: Place) -> Iterator[Calls]:
@@ -547,7 +556,7 @@ def _half_replaced(place: Place) -> Iterator[Calls]:
         yield (place.shown[0], call)
 
 
-GENERAL: tuple[Kind, ...] = (
+KINDS: tuple[Kind, ...] = (
     Kind("identical", _identical, "equal", identity=True),
     Kind("key order", _key_order, "equal", identity=True),
     Kind("nested key order", _nested_key_order, "equal", identity=True),
@@ -569,6 +578,7 @@ GENERAL: tuple[Kind, ...] = (
     Kind("arguments of another task", _other_task, "oracle", if_equal="debatable"),
     Kind("other payment method", _other_payment, "oracle"),
     Kind("sibling record", _sibling, "oracle"),
+    Kind("other slot of the area", _other_slot, "oracle"),
     Kind("stranger's record", _stranger, "oracle"),
     Kind("dropped item", _dropped_item, "oracle"),
     Kind("other pairing", _pairing, "oracle"),

@@ -13,127 +13,59 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
 
-from pivot_envs.domains.tau2.world import ToolSpec, World
-from pivot_envs.records import Observation, Task, ToolCall, canonical_json
-
-Calls = tuple[ToolCall, ...]
-Truth = Literal["equal", "different", "debatable"]
-Tables = Mapping[str, Mapping[str, Mapping[str, Any]]]
-"""Table -> key -> record of the world's data, as plain JSON: where variants find other entities."""
-
+from pivot_envs.domains.tau2.helpdesk.data import build
+from pivot_envs.domains.tau2.helpdesk.world import HelpdeskWorld
+from pivot_envs.domains.tau2.mutant_kinds import KINDS
+from pivot_envs.domains.tau2.official import demonstrations
+from pivot_envs.domains.tau2.official.oracle import OfficialOracle
+from pivot_envs.domains.tau2.official.world import OfficialWorld
+from pivot_envs.domains.tau2.oracles import ReplayOracle
+from pivot_envs.domains.tau2.variants import Calls, Kind, Oracle, Place, Run, Truth, parsed, same_effect
+from pivot_envs.domains.tau2.world import World
+from pivot_envs.errors import ConfigError
+from pivot_envs.records import Requestor, Task, ToolCall, canonical_json
 
 _SHORT = 2_000
 """Characters a surplus read may show: three of them stay below the floor of `world.Limits`."""
 
 
-@dataclass(frozen=True)
-class Run:
-    """What a batch did to one copy of the world: what each call showed, and the hash of everything afterwards."""
+def battery(
+    world: World, *, tasks: Sequence[Task] | None = None, seed: int = 0, per_kind: int = 1, kinds: Sequence[Kind] = KINDS
+) -> Iterator[dict[str, Any]]:
+    """Yield battery rows of a world, the same ones for the same seed.
 
-    observations: tuple[Observation, ...]
-    state: str
+    Args:
+        world: helpdesk, or an official domain.
+        tasks: Whose reference actions are varied; all tasks (official: of the base set) by default.
+        seed: Of every choice.
+        per_kind: At most so many variants of one kind at one place.
+        kinds: What to generate.
 
-    @property
-    def failed(self) -> bool:
-        """Whether any call was refused."""
-        return any(o.failed for o in self.observations)
-
-
-class Oracle(Protocol):
-    """An execution of calls that shares nothing with what is audited."""
-
-    def open(self, task: Task) -> None:
-        """Go to the start of a task."""
-
-    def step(self, calls: Calls) -> None:
-        """Move on by a demonstrated batch."""
-
-    def run(self, calls: Calls) -> Run:
-        """Run a batch on a copy of the present state."""
-
-    def tables(self) -> Tables:
-        """Return the records of the start of the task."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """A demonstrated batch in its state: what a kind works from."""
-
-    domain: str
-    task: Task
-    specs: Mapping[str, Sequence[ToolSpec]]
-    tables: Tables
-    shown: Calls
-    observed: tuple[Observation, ...]
-    others: Calls
-    """The other reference actions of the task."""
-    writes: Calls
-    """Writes of other tasks of the domain."""
-    reads: Calls
-    """Reads of other tasks of the domain that succeed at the start of the first one and show little."""
-    draw: random.Random
-
-    @property
-    def call(self) -> ToolCall:
-        """The only call of a batch of one."""
-        return self.shown[0]
-
-    def spec(self, call: ToolCall) -> ToolSpec | None:
-        """Return the spec of a call."""
-        return next((s for s in self.specs.get(call.name, ()) if s.requestor == call.requestor), None)
-
-    def writing(self, call: ToolCall) -> bool:
-        """Whether the call may change the world."""
-        spec = self.spec(call)
-        return spec is not None and spec.kind == "write" and not spec.terminal
-
-    def terminal(self) -> ToolSpec | None:
-        """Return the tool that ends a conversation."""
-        return next((s for group in self.specs.values() for s in group if s.terminal), None)
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A way to vary a demonstration.
-
-    `truth` is a label, or `oracle`: then execution says equal or different, and the two `if_` fields may turn either
-    into debatable. A variant with a refused call is different all the same.
+    Raises:
+        ConfigError: the world has no oracle and no reference actions.
     """
-
-    name: str
-    write: Callable[[Place], Iterable[Calls]]
-    truth: Literal["equal", "different", "debatable", "oracle"]
-    if_equal: Truth = "equal"
-    if_different: Truth = "different"
-    batch: int = 1
-    """How many calls the demonstration has."""
-    identity: bool = False
-    """Whether the variant is the demonstration written otherwise: equal even where that fails."""
-    crosses_parties: bool = False
+    oracle, reference, split = _knowledge(world)
+    return rows(world, oracle, kinds, reference, tasks=tasks or world.tasks(split), seed=seed, per_kind=per_kind)
 
 
-def with_arguments(call: ToolCall, **changed: Any) -> ToolCall:
-    """Return the call with some arguments replaced."""
-    return ToolCall(call.name, {**call.arguments, **changed}, requestor=call.requestor)
+def _knowledge(world: World) -> tuple[Oracle, Callable[[Task], Sequence[ToolCall]], str]:
+    if isinstance(world, HelpdeskWorld):
+        return ReplayOracle(world, build(world.seed)), _helpdesk_reference, "all"
+    if isinstance(world, OfficialWorld):
+        return OfficialOracle(world), demonstrations.reference_actions, "base"
+    raise ConfigError(f"there is no oracle for world {world.name!r}; give `rows` one of your own")
 
 
-def same_effect(before: str, shown: Run, tried: Run) -> bool:
-    """Say by execution alone whether two batches are equal: the same final state and, where the demonstration changes
-    nothing, the same observations."""
-    if tried.state != shown.state or shown.state != before:
-        return tried.state == shown.state
-    return [_parsed(o.text) for o in tried.observations] == [_parsed(o.text) for o in shown.observations]
+def _helpdesk_reference(task: Task) -> list[ToolCall]:
+    return [ToolCall(name, arguments, requestor=_requestor(party)) for party, name, arguments in task.data["reference"]]
 
 
-def _parsed(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
+def _requestor(party: str) -> Requestor:
+    return "user" if party == "user" else "assistant"
 
 
 def rows(
@@ -188,7 +120,7 @@ def _rows_at(
         if kind.batch != len(place.shown) or (barren and not kind.identity):
             continue
         draw = random.Random(f"{seed}/{where}/{kind.name}")
-        at = Place(**{**vars(place), "observed": shown.observations, "draw": draw})
+        at = replace(place, observed=shown.observations, draw=draw)
         for i, tried in enumerate(_variants(at, kind, per_kind)):
             truth = _truth(kind, oracle, before, shown, tried)
             row_id = f"{where}/{len(place.shown)}/{kind.name}/{i}"
@@ -198,7 +130,7 @@ def _rows_at(
 def _shows_nothing(run: Run, before: str) -> bool:
     if run.state != before:
         return False
-    return all(_parsed(o.text) in ("", None, [], {}) for o in run.observations)
+    return all(parsed(o.text) in ("", None, [], {}) for o in run.observations)
 
 
 def _variants(place: Place, kind: Kind, per_kind: int) -> Iterator[Calls]:

@@ -24,6 +24,8 @@ class Tau2State:
         self.session = session
         self._history = history
         self._unwritten: tuple[tuple[Action, Effect], ...] = ()
+        self.reaction = ""
+        """How the customer understood the last message; empty before the first, and where nobody listens."""
 
     @property
     def history(self) -> tuple[Message, ...]:
@@ -61,6 +63,7 @@ class Tau2State:
 
     def _execute_text(self, text: str) -> Effect:
         reaction = self.world.react(self.session, self.task, self.history, text)
+        self.reaction = reaction.kind
         details = {
             "reaction": reaction.kind,
             "reply": reaction.reply,

@@ -37,7 +37,8 @@ class Reaction:
     """What a scripted customer makes of an agent's message."""
 
     kind: str
-    """How the message was understood: `gives_identity`, `confirms`, `device_step`, `acknowledges`, `confused` ..."""
+    """How the message was understood, several joined by `+`: `gives_identity:phone`, `confirms:change_plan`,
+    `device_step`, `acknowledges`, `confused`; `closes` where the conversation is over."""
     reply: str
     """What the customer says."""
     calls: tuple[ToolCall, ...] = ()

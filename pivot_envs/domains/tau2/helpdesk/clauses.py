@@ -14,7 +14,7 @@ MAX_TEXT = 2000
 
 _SPELLINGS = (
     (r"[\u2018\u2019\u201b`]", "'"), (r"[\u201c\u201d]", '"'), (r"[\u2010-\u2015]", "-"), (r"\bwi[- ]?fi\b", "wifi"),
-    (r"\be-?mail\b", "email"), (r"\bfiber\b", "fibre"), (r"\bre-(boot|start|plug|seat|set|connect|insert)", r"re\1"),
+    (r"\be-?mail\b", "email"), (r"\bfiber\b", "fibre"), (r"\bre-([a-z])", r"re\1"),
     (r"\bpower[- ]cycl", "powercycl"), (r"\bspeed[- ]?test", "speedtest"), (r"\bcolor", "colour"),
     (r"\bcan't\b", "cannot"), (r"\bwon't\b", "will not"), (r"\blet's\b", "let us"), (r"n't\b", " not"),
     (r"'ll\b", " will"), (r"'ve\b", " have"), (r"'d\b", " would"), (r"'m\b", " am"), (r"'re\b", " are"),
@@ -42,19 +42,29 @@ _BREAK = re.compile(
     r"|,?\s(?:and\s+)?(?:then|afterwards|after that|followed by)\s+"
     r"|\s+-+\s+|\s*\(|\)\s*|;\s*)"
 )
-_REPORT_LINK = re.compile(r"\b(?:tell me|let me know|say|see|check|verify|report|confirm)(?: back)? (?:if|whether|that)\b")
-_TRAILING = re.compile(r"\s(?=(?:if|unless|once|when|after|before|while|until|because|since|as soon as|in case|so that)\s)")
-_SUBORDINATE = re.compile(r"^(?:and |but |so |only |even )?(if|unless|once|when|after|before|while|until|because|since|as soon as|in case|should the)\b")
+_REPORT_LINK = re.compile(
+    r"\b(?:tell me|let me know|say|see|check|verify|report|confirm)(?: back)? (?:if|whether|that)\b"
+)
+_TRAILING = re.compile(
+    r"\s(?=(?:if|unless|once|when|after|before|while|until|because|since|as soon as|in case|so that)\s)"
+)
+_SUBORDINATE = re.compile(
+    r"^(?:and |but |so |only |even )?(if|unless|once|when|after|before|while|until|because|since|"
+    r"as soon as|in case|should the)\b"
+)
 _QUESTION = re.compile(
-    r"^(?:and |so |now |okay |well |but |then |also |just |sorry |please )*(?:what|which|who|whose|where|when|why|how|is|are|"
-    r"was|were|do|does|did|have|has|had|can|could|would|will|shall|should|may|might|am|any)\b(?! not (?:re|un|touch|turn|switch|use|do|plug|pull|run|set|change))"
+    r"^(?:and |so |now |okay |well |but |then |also |just |sorry |please )*(?:what|which|who|whose|"
+    r"where|when|why|how|is|are|"
+    r"was|were|do|does|did|have|has|had|can|could|would|will|shall|should|may|might|am|"
+    r"any)\b(?! not (?:re|un|touch|turn|switch|use|do|plug|pull|run|set|change))"
 )
 _NEGATION = re.compile(
     r"\b(?:not|never|no need|without|avoid|unnecessary|needless|instead of|rather than|stop|refrain|nor|neither|"
     r"no longer|no reason|no point|skip|hold off|nothing)\b"
 )
 _NO_NEGATION = re.compile(
-    r"\b(?:not (?:forget|hesitate|only|yet)|why (?:do you not|not|do not you|do not we)|could you not|if not|(?:would|do) you not mind)\b"
+    r"\b(?:not (?:forget|hesitate|only|yet)|why (?:do you not|not|do not you|do not we)|could you not|"
+    r"if not|(?:would|do) you not mind)\b"
 )
 
 
@@ -117,6 +127,7 @@ def clauses(sentence: str, question: bool) -> list[Clause]:
 def _trailing(text: str) -> list[str]:
     """Cut off a subordinate clause that follows its main clause, unless it is what shall be reported."""
     for match in _TRAILING.finditer(text):
-        if match.start() > 0 and not _REPORT_LINK.search(text[: match.end() + 8]):
+        polite = re.match(r"if you (?:could|would|can|will)\b", text[match.end() :])
+        if match.start() > 0 and not polite and not _REPORT_LINK.search(text[: match.end() + 8]):
             return [text[: match.start()].strip(), text[match.end() :].strip()]
     return [text]

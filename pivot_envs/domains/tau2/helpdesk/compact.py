@@ -14,10 +14,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from pivot_envs.domains.tau2.helpdesk.acts import Act
 from pivot_envs.domains.tau2.helpdesk.clauses import normalise
 from pivot_envs.domains.tau2.helpdesk.customer import PHRASES
 from pivot_envs.domains.tau2.helpdesk.needs import MONTH_NAMES
-from pivot_envs.domains.tau2.helpdesk.speech import Act, understand
+from pivot_envs.domains.tau2.helpdesk.speech import understand
 from pivot_envs.domains.tau2.helpdesk.transcript import called
 from pivot_envs.records import Message
 
@@ -26,13 +27,15 @@ MAX_WORDS = 14
 
 _ID = r"v-c\d+-\d+|k-c\d+-\d+|[csloi]\d{1,3}|r\d{4}|t-\d"
 _KEPT = re.compile(
-    rf"\b(?:{_ID}|\d+(?:\.\d+)?|basic|plus|max|giga|may|april|march|june|morning|afternoon|euro|hours|mbit|line|plan|"
-    r"invoice|visit|technician|credit|serial|outage|cancelled|canceled|fixed|works|working|changed|unchanged|open|matches|"
+    rf"\b(?:{_ID}|\d+(?:\.\d+)?|basic|plus|max|giga|may|april|march|june|morning|afternoon|euro|hours|"
+    rf"mbit|line|plan|"
+    r"invoice|visit|technician|credit|serial|outage|cancelled|canceled|fixed|works|working|changed|"
+    r"unchanged|open|matches|"
     r"registered|automatic)\b"
 )
 _FILLER = frozenset(
-    "a an the i we you it is am are was were be been to of in on at for and or so my our your me us that this there here "
-    "with from do does did have has had not.. would could can will shall just very any please then since".split()
+    "a an the i we you it is am are was were be been to of in on at for and or so my our your me us that this there "
+    "here with from do does did have has had not.. would could can will shall just very any please then since".split()
 )
 
 
@@ -149,7 +152,7 @@ def _step(act: Act, plain: str, facts: str) -> str:
     if "on" in values:
         values["on"] = {"true": "on", "false": "off"}.get(values["on"], "over")
     text = "please " + " ".join(_STEPS[act.topic].format(**values).split())
-    if act.condition:
+    if "=" in act.condition:
         light, _, colour = act.condition.partition("=")
         unlike = " not" if light.endswith("!") else ""
         text = f"if {light.rstrip('!')} is{unlike} {colour}, {text}"
@@ -178,7 +181,8 @@ _HEARD: tuple[tuple[str, str], ...] = (
     (r"\bthe router has restarted", "restarted"), (r"\bthe wifi is (\w+) now", r"wifi \1"),
     (r"\bthe serial number is ", "serial "), (r"\bdns is set to (\w+) now", r"dns \1"),
     (r"\bi have accepted the visit ", "accepted "), (r"\b(?:that|this) does not suit me\. i need ", "need "),
-    (r"\bnone of these suits me\. i need ", "none need "), (r", please\.", "."), (r"\bin the (morning|afternoon)", r"\1"),
+    (r"\bnone of these suits me\. i need ", "none need "), (r", please\.", "."),
+    (r"\bin the (morning|afternoon)", r"\1"),
 )  # fmt: skip
 _SHORT_PHRASES: dict[str, str] = {
     "confirms": "yes", "declines": "no", "declines:change_plan": "no too expensive", "acknowledges": "ok",
@@ -187,8 +191,15 @@ _SHORT_PHRASES: dict[str, str] = {
     "confused": "what", "asks:price": "price", "cannot:accept_visit": "no visit in app", "lacks": "do not know",
     "withholds": "no secret", "describes": "do not know",
 }  # fmt: skip
-_KNOWN = {phrase.lower(): _SHORT_PHRASES[kind] for kind, phrases in PHRASES.items() if kind in _SHORT_PHRASES for phrase in phrases}
-_LEADS = tuple((phrase.partition("{")[0].lower(), kind) for kind in ("next_need", "repeats_need") for phrase in PHRASES[kind])
+_KNOWN = {
+    phrase.lower(): _SHORT_PHRASES[kind]
+    for kind, phrases in PHRASES.items()
+    if kind in _SHORT_PHRASES
+    for phrase in phrases
+}
+_LEADS = tuple(
+    (phrase.partition("{")[0].lower(), kind) for kind in ("next_need", "repeats_need") for phrase in PHRASES[kind]
+)
 
 
 def shorten_customer(text: str) -> str:
@@ -239,7 +250,10 @@ def _line(seen: Mapping[str, Any]) -> str:
 
 
 def _invoices(seen: Mapping[str, Any]) -> str:
-    rows = [f"{i['invoice_id']} {i['line']} {MONTH_NAMES[i['month']].lower()} {i['amount']} {i['status']}" for i in seen["invoices"]]
+    rows = [
+        f"{i['invoice_id']} {i['line']} {MONTH_NAMES[i['month']].lower()} {i['amount']} {i['status']}"
+        for i in seen["invoices"]
+    ]
     return " ; ".join(rows) or "none"
 
 

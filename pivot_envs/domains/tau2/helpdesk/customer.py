@@ -12,9 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from pivot_envs.domains.tau2.helpdesk.acts import Act
 from pivot_envs.domains.tau2.helpdesk.needs import FAULTS, MONTH_NAMES
 from pivot_envs.domains.tau2.helpdesk.session import HelpdeskSession
-from pivot_envs.domains.tau2.helpdesk.speech import Act, is_demanding, understand
+from pivot_envs.domains.tau2.helpdesk.speech import understand
 from pivot_envs.domains.tau2.helpdesk.transcript import called, spoken
 from pivot_envs.domains.tau2.world import Reaction
 from pivot_envs.records import Message, Observation, Task, ToolCall
@@ -101,7 +102,7 @@ def react(session: HelpdeskSession, task: Task, history: Sequence[Message], text
         turn.say("asks_human")
         acts = tuple(act for act in acts if act.kind == "step")
     for act in acts:
-        if is_demanding(act):
+        if act.is_demanding:
             _ANSWERS[act.kind](turn, act, current)
     if not turn.kinds:
         _listen(turn, acts, needs[current])
@@ -119,7 +120,13 @@ def voiced(task: Task, history: Sequence[Message]) -> int:
 
 def tells(text: str, fact: str) -> bool:
     """Whether a text states a fact, such as an amount, as a word of its own."""
-    return bool(re.search(rf"(?<![\w.,-]){re.escape(fact)}(?:[.,]0+)?(?![\w-]|[.,]\d|\s*(?:june|hours?)\b)", text[:20_000], re.IGNORECASE))
+    return bool(
+        re.search(
+            rf"(?<![\w.,-]){re.escape(fact)}(?:[.,]0+)?(?![\w-]|[.,]\d|\s*(?:june|hours?)\b)",
+            text[:20_000],
+            re.IGNORECASE,
+        )
+    )
 
 
 def holds(session: HelpdeskSession, path: str, fields: Mapping[str, Any]) -> bool:
@@ -163,7 +170,10 @@ def _step(turn: _Turn, act: Act, current: int) -> None:
     if act.topic == "accept_visit":
         _accept(turn, act)
         return
-    if act.condition and not _light_is(turn, act.condition):
+    if act.condition == "unless_done":
+        if _has_done(turn, act.topic):
+            return
+    elif act.condition and not _light_is(turn, act.condition):
         turn.kinds.append("device_step")
         return
     arguments: dict[str, Any] = dict(act.slots)
@@ -219,9 +229,13 @@ def _accept(turn: _Turn, act: Act) -> None:
 
 
 def _ask_done(turn: _Turn, act: Act, current: int) -> None:
-    done = any(name == act.topic for m in turn.history if m.get("role") == "user" for _, name in called(m))
+    done = _has_done(turn, act.topic)
     answer = "yes" if done else "no"
     turn.say(f"answers:{act.topic}:{answer}", "Yes, I have done that." if done else "No, not yet.")
+
+
+def _has_done(turn: _Turn, tool: str) -> bool:
+    return any(name == tool for m in turn.history if m.get("role") == "user" for _, name in called(m))
 
 
 def _ask_identity(turn: _Turn, act: Act, current: int) -> None:
@@ -234,7 +248,10 @@ def _ask_identity(turn: _Turn, act: Act, current: int) -> None:
         turn.say("gives_identity:name", f"My name is {turn.data['name']}.")
     else:
         words = {"phone": f"My phone number is {turn.data['phone']}.", "email": f"My e-mail is {turn.data['email']}."}
-        turn.say(f"gives_identity:{field_name}", " ".join(words[name] for name in sorted(field_name.split("+"), reverse=True)))
+        turn.say(
+            f"gives_identity:{field_name}",
+            " ".join(words[name] for name in sorted(field_name.split("+"), reverse=True)),
+        )
 
 
 def _ask_yes(turn: _Turn, act: Act, current: int) -> None:

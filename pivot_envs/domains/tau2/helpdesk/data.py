@@ -30,7 +30,16 @@ LAST_NAMES = (
     "Lundin", "Marlow", "Nordal", "Ostby", "Pelling", "Quist", "Rennard", "Solheim", "Tamsin", "Ulmer", "Varga",
     "Wessel", "Yarwood", "Zander",
 )  # fmt: skip
-STREETS = ("Alder Row", "Bell Lane", "Canal Walk", "Dyer Street", "Elm Court", "Foundry Way", "Garden Hill", "Harbour Road")
+STREETS = (
+    "Alder Row",
+    "Bell Lane",
+    "Canal Walk",
+    "Dyer Street",
+    "Elm Court",
+    "Foundry Way",
+    "Garden Hill",
+    "Harbour Road",
+)
 
 Tables = dict[str, dict[str, dict[str, Any]]]
 T = TypeVar("T")

@@ -141,9 +141,17 @@ def flaws_of(task: Task) -> tuple[str, ...]:
     """Return the flaws a demonstration of this task can have."""
     found = ["failing_call"]
     for need in task.data["needs"]:
-        if need["intent"] == "change_plan" and need["mode"] == "normal" or need["intent"] == "outage_credit" and "amount" in need:
+        if (
+            need["intent"] == "change_plan"
+            and need["mode"] == "normal"
+            or need["intent"] == "outage_credit"
+            and "amount" in need
+        ):
             found.append("wrong_value")
-        if need["intent"] in ("change_plan", "outage_credit", "cancel_visit", "stuck_port") and need["mode"] == "normal":
+        if (
+            need["intent"] in ("change_plan", "outage_credit", "cancel_visit", "stuck_port")
+            and need["mode"] == "normal"
+        ):
             found.append("skipped_confirmation")
     return tuple(flaw for flaw in FLAWS if flaw in found)
 

@@ -99,16 +99,28 @@ SAYINGS: dict[str, tuple[str, ...]] = {
     ),
     "plan_blocked": (
         "I am sorry, I cannot change the plan of line {line}: the invoice {invoice} of {amount} euro is still open.",
-        "Unfortunately line {line} has an open invoice, {invoice}, of {amount} euro. The plan cannot be changed until it is paid.",
+        (
+            "Unfortunately line {line} has an open invoice, {invoice}, of {amount} euro. The plan cannot be "
+            "changed until it is paid."
+        ),
     ),
     "confirm_credit": (
-        "I found the outage {outage} on {day}. It lasted {hours} hours, so I can credit {amount} euro to line {line}. Shall I do that?",
+        (
+            "I found the outage {outage} on {day}. It lasted {hours} hours, so I can credit {amount} euro "
+            "to line {line}. Shall I do that?"
+        ),
         "For the outage on {day} a credit of {amount} euro on line {line} is possible. Would you like me to issue it?",
         "May I issue a credit of {amount} euro for the outage on {day} to line {line}?",
     ),
     "confirm_less": (
-        "I am sorry, I cannot give you {asked} euro. For the outage of {hours} hours on {day} I can credit at most {amount} euro to line {line}. Shall I issue that?",
-        "Unfortunately {asked} euro is not possible. The rule allows {amount} euro for the outage on {day} on line {line}. May I issue this credit?",
+        (
+            "I am sorry, I cannot give you {asked} euro. For the outage of {hours} hours on {day} I can "
+            "credit at most {amount} euro to line {line}. Shall I issue that?"
+        ),
+        (
+            "Unfortunately {asked} euro is not possible. The rule allows {amount} euro for the outage on "
+            "{day} on line {line}. May I issue this credit?"
+        ),
     ),
     "no_outage": (
         "I am sorry, there was no outage in {area}, so I cannot issue a credit.",
@@ -160,7 +172,10 @@ SAYINGS: dict[str, tuple[str, ...]] = {
         "Thank you, {serial} is the router registered for line {line}.",
     ),
     "confirm_transfer": (
-        "The serial number {serial} differs from our record. A colleague has to look at this. Shall I transfer you to a colleague?",
+        (
+            "The serial number {serial} differs from our record. A colleague has to look at this. Shall I "
+            "transfer you to a colleague?"
+        ),
         "Our record shows another router than {serial}. May I connect you with a specialist?",
     ),
     "anything_else": (

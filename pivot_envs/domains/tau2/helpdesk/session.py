@@ -15,7 +15,7 @@ from pivot_envs.domains.tau2.helpdesk.tools import (
     CUSTOMER_FUNCTIONS,
     CUSTOMER_TOOLS,
 )
-from pivot_envs.domains.tau2.overlay import Table
+from pivot_envs.domains.tau2.overlay import Table, copy_record
 from pivot_envs.records import Observation, Requestor
 
 
@@ -23,7 +23,7 @@ class HelpdeskSession:
     """Implements `world.Session` over copy-on-write tables."""
 
     def __init__(self, base: Tables, line: str, setup: Iterable[tuple[str, str, Mapping[str, Any]]] = ()) -> None:
-        """Open a session for the customer of `line`; `setup` rows (table, key, fields) break or add what the task needs."""
+        """Open a session for the customer of `line`; `setup` rows (table, key, fields) break or add it needs."""
         self.tables = {name: Table(records) for name, records in base.items()}
         self.line = line
         for table, key, fields in setup:
@@ -59,21 +59,25 @@ class HelpdeskSession:
         for table in self.tables.values():
             table.mark()
 
-    def changes(self) -> dict[str, Any]:
-        """Return `table/key` -> record of everything that differs from the mark."""
+    def changes(self) -> dict[str, tuple[Any, Any]]:
+        """Return `table/key` -> (record at the mark, record now) of everything that differs."""
         return self._differences({name: table.touched() for name, table in self.tables.items()})
 
-    def difference_from_start(self) -> dict[str, Any]:
+    def difference_from_start(self) -> dict[str, tuple[Any, Any]]:
         """Return the same against the generated data, the task's own setup included."""
         return self._differences({name: table.changed() for name, table in self.tables.items()})
+
+    def random_ids(self) -> list[str]:
+        """Return none: ids are counted here, never drawn."""
+        return []
 
     def rename(self, names: Mapping[str, str]) -> None:
         """Nothing to do: ids are counted here, never drawn."""
 
-    def _differences(self, pairs: Mapping[str, Mapping[str, tuple[Any, Any]]]) -> dict[str, Any]:
+    def _differences(self, pairs: Mapping[str, Mapping[str, tuple[Any, Any]]]) -> dict[str, tuple[Any, Any]]:
         return {
-            f"{table}/{key}": copy.deepcopy(now)
-            for table in sorted(pairs)
-            for key, (before, now) in sorted(pairs[table].items())
+            f"{table}/{key}": (copy_record(before), copy_record(now))
+            for table, touched in pairs.items()
+            for key, (before, now) in touched.items()
             if before != now
         }

@@ -26,7 +26,7 @@ PAIRS = (
     ("hung_router", "cancel_visit"), ("wifi_off", "invoice_query"), ("wifi_off", "outage_credit"),
     ("bad_dns", "change_plan"), ("bad_dns", "move_visit"), ("stuck_port", "outage_credit"),
     ("stuck_port", "invoice_query"), ("router_check", "change_plan"), ("router_check", "move_visit"),
-    ("book_visit", "invoice_query"), ("book_visit", "outage_credit"), ("cancel_visit", "change_plan"),
+    ("book_visit", "invoice_query"), ("bad_dns", "invoice_query"), ("cancel_visit", "change_plan"),
     ("cancel_visit", "outage_credit"), ("move_visit", "invoice_query"), ("change_plan", "invoice_query"),
     ("outage_credit", "change_plan"), ("invoice_query", "outage_credit"),
 )  # fmt: skip
@@ -70,9 +70,7 @@ def _draw_tasks(
     return [tasks[i] for i in range(len(wanted))]
 
 
-def _task_data(
-    tables: Tables, draw: Draw, intents: tuple[str, ...], k: int, customer: str
-) -> dict[str, Any] | None:
+def _task_data(tables: Tables, draw: Draw, intents: tuple[str, ...], k: int, customer: str) -> dict[str, Any] | None:
     record = tables["customers"][customer]
     line = draw.pick(record["lines"])
     plans: list[Plan] = []

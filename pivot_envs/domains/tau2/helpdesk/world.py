@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from importlib import resources
 from typing import Any
@@ -28,7 +28,7 @@ class HelpdeskWorld:
     """Implements `world.World`; everything follows from the seed."""
 
     name = NAME
-    fresh_id: Callable[[str, str], bool] | None = None
+    copied_bytes = 0
     masked_fields: frozenset[str] = frozenset()
     has_customer = True
 
@@ -109,6 +109,10 @@ class HelpdeskWorld:
     def outcome(self, session: HelpdeskSession, task: Task, messages: Sequence[Message]) -> Outcome:
         """Judge the whole episode."""
         return episode.judge(session, self.open(task), task, messages)
+
+    def is_record_id(self, text: str) -> bool:
+        """Say whether a text is the id of a record of the generated data."""
+        return any(text in records for records in self._base.values())
 
     def compact(self, messages: Sequence[Message]) -> list[Message] | None:
         """Return the short rendering."""

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pivot_envs.records import InitialState, Message, Task, ToolCall, Trajectory
+from pivot_envs.records import InitialState, Message, Task, ToolCall, Trajectory, content_hash
 
 if TYPE_CHECKING:
     from pivot_envs.domains.tau2.official.world import OfficialWorld
@@ -53,7 +53,9 @@ def demonstrate(world: OfficialWorld, task: Task, seed: int) -> Trajectory:
 
 
 def _file_safe(text: str) -> str:
-    return "".join(c if c.isalnum() or c in "-_." else "_" for c in text)[:150]
+    """Return a task id as part of a trajectory id; what had to change keeps its own hash, for ids must stay apart."""
+    safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in text)[:80]
+    return safe if safe == text else f"{safe}-{content_hash(text, 8)}"
 
 
 def _call_message(call: ToolCall) -> Message:

@@ -59,8 +59,8 @@ class OfficialWorld:
             ids = list(self._tasks)
         elif split in self._splits:
             ids = self._splits[split]
-        elif split in ("train", "test", "base") and "base" in self._splits:
-            ids = self._splits["base"]  # mock has one set only
+        elif split in ("train", "test") and "base" in self._splits:
+            ids = self._splits["base"] if split == "train" else []  # mock has one set only
         else:
             known = [*self._splits, "all"]
             raise ConfigError(f"tau2 domain {self.name!r} has no split {split!r}; it has {known}.{suggest(split, known)}")
