@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
-MAX_TEXT = 20_000
-"""Characters of a message that are read; ours, above any recorded turn of the retail file (longest about 6,000)."""
-MAX_FACTS = 200_000
-"""Characters of observations that are read; ours, bounds a verdict to tens of milliseconds."""
+MAX_TEXT = 16_000
+"""Characters of a message that are read; ours, above every turn of the recorded retail file (longest 9,892)."""
+MAX_FACTS = 100_000
+"""Characters of observations that are read, the latest ones; ours, bounds the time of a verdict."""
 MAX_DEPTH = 40
 
 _QUOTES = str.maketrans(
@@ -104,19 +105,18 @@ def leaves(value: Any, depth: int = 0) -> Iterator[str]:
 
 def facts_text(*values: Any) -> str:
     """Flatten facts to one text, one leaf a line, capped."""
-    parts, size = [], 0
+    parts = deque[str](maxlen=MAX_FACTS)
     for leaf in leaves(list(values)):
         parts.append(leaf[:MAX_TEXT])
-        size += len(parts[-1]) + 1
-        if size > MAX_FACTS:
-            break
-    return "\n".join(parts)
+    return "\n".join(parts)[-MAX_FACTS:]
 
 
 def clean(text: str) -> str:
     """Level unicode, quotes and markdown; keep letter case and line ends."""
-    text = unicodedata.normalize("NFKC", text.translate(_QUOTES)).translate(_QUOTES)
+    limit = len(text) + 1000  # NFKC can make one character eighteen
+    text = unicodedata.normalize("NFKC", text.translate(_QUOTES)).translate(_QUOTES)[:limit]
     text = _UNUSUAL.sub(lambda m: _plain(m.group()), text)
+    text = re.sub(r"[ \t]{2,}", " ", re.sub(r"\s*\n\s*\n\s*", "\n\n", re.sub(r"[ \t]{2,}", " ", text)))
     text = re.sub(r"(?m)^[ \t]*\|?[ \t]*:?-{3,}[-| :]*$", "", text)
     text = re.sub(r"\*\*|__|~~|(?<!\w)\*(?=\w)|(?<=\w)\*(?!\w)", "", text)
     text = re.sub(r"(?m)^[ \t]*(?:[-*>+]|#{1,6} |\(?\d{1,2}[.)](?=\s))[ \t]*", "", text)

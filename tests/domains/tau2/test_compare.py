@@ -97,7 +97,7 @@ def test_an_answer_that_does_not_say_what_it_is_about_counts_for_its_own_subject
 def test_a_minted_bill_id_and_the_spelling_of_a_number_are_no_difference() -> None:
     domain = get_domain("tau2", "telecom")
     task = domain.tasks("small")[0].task_id
-    refuel = {"customer_id": "C1001", "line_id": "L1001"}
+    refuel = {"customer_id": "C1002", "line_id": "L1004"}
     first, second = (calls(("refuel_data", {**refuel, "gb_amount": amount})) for amount in (2, 2.0))
     more = calls(("refuel_data", {**refuel, "gb_amount": 2.5}))
     assert judge("telecom", task, first, second).equal
