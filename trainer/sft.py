@@ -20,7 +20,7 @@ from pivot_envs.contracts import Prompt
 from pivot_envs.errors import ConfigError, PolicyError
 from pivot_envs.trainer.checkpoints import RunFolder
 from pivot_envs.trainer.model import TransformersPolicy
-from pivot_envs.trainer.prefix import full_logprobs
+from pivot_envs.trainer.prefix import forward, padded, token_logprobs
 
 logger = logging.getLogger(__name__)
 
@@ -32,9 +32,9 @@ class SFTConfig:
     epochs: int = 3
     """Passes over the examples."""
     batch_size: int = 16
-    """Examples of one optimizer step."""
+    """Sequences of one optimizer step; the turns of one conversation are one sequence where prompts allow it."""
     micro_batch: int = 8
-    """Examples run together."""
+    """Sequences run together."""
     lr: float = 3e-4
     """AdamW learning rate, constant."""
     max_grad_norm: float = 1.0
@@ -72,19 +72,20 @@ def train_sft(
     on_step: Callable[[Mapping[str, Any]], None] | None = None,
 ) -> SFTResult:
     """Train the policy in place; with `out_dir`, write manifest.json, metrics.jsonl and the policy there."""
-    pairs = _tokenised(policy, examples)
-    if not pairs:
+    rows = _rows(policy, examples)
+    turns = sum(row.turns for row in rows)
+    if not rows:
         raise ConfigError(
             f"none of {len(examples)} examples fits {policy.name}: at most {policy.max_prompt_tokens} tokens"
         )
     folder = None if out_dir is None else RunFolder(Path(out_dir), {})
     if folder:
-        folder.create({"stage": "sft", "config": asdict(config), "policy": policy.name, "examples": len(pairs)})
+        folder.create({"stage": "sft", "config": asdict(config), "policy": policy.name, "examples": turns, "rows": len(rows)})
     optimizer = torch.optim.AdamW(policy.model.parameters(), lr=config.lr, weight_decay=0.0)
     losses = []
-    for step, batch in enumerate(_batches(pairs, config), 1):
+    for step, batch in enumerate(_batches(rows, config), 1):
         started = perf_counter()
-        tokens = sum(len(completion) for _, completion in batch)
+        tokens = sum(sum(row.written) for row in batch)
         optimizer.zero_grad(set_to_none=True)
         loss = _accumulate(policy, batch, tokens, config.micro_batch)
         norm = torch.nn.utils.clip_grad_norm_(policy.model.parameters(), config.max_grad_norm)
@@ -105,42 +106,60 @@ def train_sft(
             on_step(row)
     if folder:
         policy.save(folder.path / "policy")
-    return SFTResult(len(losses), losses[0], losses[-1], len(examples) - len(pairs))
+    return SFTResult(len(losses), losses[0], losses[-1], len(examples) - turns)
 
 
-def _tokenised(policy: TransformersPolicy, examples: Sequence[SFTExample]) -> list[tuple[list[int], list[int]]]:
-    pairs = []
+@dataclass
+class _Row:
+    """One sequence to train on: its ids, and which of them a policy wrote."""
+
+    ids: list[int]
+    written: list[bool]
+    turns: int = 1
+
+
+def _rows(policy: TransformersPolicy, examples: Sequence[SFTExample]) -> list[_Row]:
+    """Return the sequences of the examples. Turns of one conversation, given in order, become one: where a prompt
+    begins with the whole sequence before it, only what is new is added, so that no token is run twice."""
+    rows: list[_Row] = []
     for example in examples:
         try:
-            prompt_ids = policy.render(example.prompt)
+            prompt = policy.render(example.prompt)
         except PolicyError as error:
             logger.warning("example left out: %s", error)
             continue
         completion = policy.encode_completion(example.text)
-        if policy.fits(prompt_ids) and len(prompt_ids) + len(completion) <= policy.context_length:
-            pairs.append((prompt_ids, completion))
-    return pairs
+        if not policy.fits(prompt) or len(prompt) + len(completion) > policy.context_length:
+            continue
+        last = rows[-1] if rows else None
+        if last is not None and prompt[: len(last.ids)] == last.ids:
+            last.written += [False] * (len(prompt) - len(last.ids)) + [True] * len(completion)
+            last.ids = [*prompt, *completion]
+            last.turns += 1
+        else:
+            rows.append(_Row([*prompt, *completion], [False] * len(prompt) + [True] * len(completion)))
+    return rows
 
 
-def _batches(
-    pairs: Sequence[tuple[list[int], list[int]]], config: SFTConfig
-) -> Iterator[list[tuple[list[int], list[int]]]]:
+def _batches(rows: Sequence[_Row], config: SFTConfig) -> Iterator[list[_Row]]:
     for epoch in range(config.epochs):
-        order = np.random.default_rng([config.seed, epoch]).permutation(len(pairs))
+        order = np.random.default_rng([config.seed, epoch]).permutation(len(rows))
         for start in range(0, len(order), config.batch_size):
-            yield [pairs[i] for i in order[start : start + config.batch_size]]
+            yield [rows[i] for i in order[start : start + config.batch_size]]
 
 
-def _accumulate(
-    policy: TransformersPolicy, batch: list[tuple[list[int], list[int]]], tokens: int, micro_batch: int
-) -> float:
+def _accumulate(policy: TransformersPolicy, batch: list[_Row], tokens: int, micro_batch: int) -> float:
     """Add the batch's gradient and return its mean loss per token; rows of like length run together."""
     total = 0.0
-    ordered = sorted(batch, key=lambda pair: len(pair[0]) + len(pair[1]))
+    ordered = sorted(batch, key=lambda row: len(row.ids))
     for start in range(0, len(ordered), micro_batch):
-        prompts, completions = zip(*ordered[start : start + micro_batch], strict=True)
-        logprobs_GT, mask_GT = full_logprobs(policy.model, prompts, completions)
-        loss = -torch.where(mask_GT, logprobs_GT, 0.0).sum() / tokens
+        part = ordered[start : start + micro_batch]
+        ids_GT, _ = padded([row.ids for row in part], policy.device)
+        written_GT, _ = padded([row.written for row in part], policy.device)
+        first = min(row.written.index(True) for row in part) - 1
+        kept = torch.arange(first, ids_GT.shape[1] - 1, device=policy.device)
+        logprobs_GK = token_logprobs(forward(policy.model, ids_GT, keep=kept), ids_GT[:, first + 1 :], 1.0)
+        loss = -torch.where(written_GT[:, first + 1 :].bool(), logprobs_GK, 0.0).sum() / tokens
         loss.backward()
         total += float(loss.detach())
     return total

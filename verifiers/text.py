@@ -1,4 +1,4 @@
-"""String baselines: verifiers that compare calls as text and execute nothing. They are what an executed verifier must beat.
+"""String baselines: verifiers that compare calls as text and execute nothing; an executed verifier must beat them.
 
 `ExactVerifier`, `ToolNameVerifier` and `WordOverlapVerifier` implement the Verifier protocol; the functions beside them
 compare two actions directly, for audits. `paper_rule` picks the rule a family had in the paper. None of them looks at
@@ -75,7 +75,7 @@ def _unlike(demonstrated: Action, candidate: Action) -> bool:
 def _guarded(compare: Callable[[Any, Any], bool], expected: Any, actual: Any) -> bool:
     """Compare hostile values: what is nested too deep to walk is equal to nothing but itself."""
     try:
-        return expected is actual or compare(expected, actual)
+        return bool(expected is actual or compare(expected, actual))
     except RecursionError:
         return False
 
@@ -84,12 +84,12 @@ def _json_equal(a: Any, b: Any) -> bool:
     if isinstance(a, bool) or isinstance(b, bool) or a is None or b is None:
         return a is b
     if isinstance(a, int | float) and isinstance(b, int | float):
-        return a == b
+        return bool(a == b)
     if isinstance(a, Mapping) and isinstance(b, Mapping):
         return a.keys() == b.keys() and all(_json_equal(value, b[key]) for key, value in a.items())
     if isinstance(a, list | tuple) and isinstance(b, list | tuple):
         return len(a) == len(b) and all(_json_equal(x, y) for x, y in zip(a, b, strict=True))
-    return type(a) is type(b) and bool(a == b)
+    return bool(type(a) is type(b) and a == b)
 
 
 def _overlap_equal(expected: Any, actual: Any, threshold: float) -> bool:
@@ -106,7 +106,7 @@ def _overlap_equal(expected: Any, actual: Any, threshold: float) -> bool:
             _overlap_equal(x, y, threshold) for x, y in zip(expected, actual, strict=True)
         )
     if isinstance(expected, float):
-        return abs(expected - actual) <= FLOAT_TOLERANCE
+        return bool(abs(expected - actual) <= FLOAT_TOLERANCE)
     if isinstance(expected, str):
         return _words_overlap(expected, actual, threshold)
     return bool(expected == actual)
@@ -221,8 +221,8 @@ class WordOverlapVerifier(_TextVerifier):
 
     False accepts: surplus calls of any kind (the demonstration + `delete_account`, 50 sprayed calls); multi-word text
     that shares a few words (`do not cancel` for `cancel`, another house number, from and to exchanged); true for 1;
-    any message, nonsense included; a call by the wrong party (945 of 3,694 different tau2 mutants). At threshold 0.0 any
-    two texts of two or more words are equal, while single words still must match.
+    any message, nonsense included; a call by the wrong party (945 of 3,694 different tau2 mutants). At threshold 0.0
+    any two texts of two or more words are equal, while single words still must match.
     False rejects: 5 for 5.0, a default made explicit, null left out, reordered id lists, `paris` for `Paris`, `"3"`
     for 3, NFC for NFD, another tool of the same effect (189 of 1,219 equal tau2 mutants).
     """

@@ -83,7 +83,7 @@ class TrainCommand:
         with progress("training steps", self.grpo.steps) as bar:
 
             def show(row: Mapping[str, Any]) -> None:
-                told = f"training steps, reward {row.get('reward/mean', float('nan')):.3f}"
+                told = f"training steps, reward {_shown(row['reward/mean'])}"
                 bar.update(bar.task_ids[0], completed=row["step"], description=told)
 
             result = train(
@@ -192,5 +192,9 @@ def demo_grpo(
     prompts = {pivot_id: scorer.prompt(pivot_id) for pivot_id in scorer.ids()}
     config = GRPOConfig(steps=steps, pivots_per_step=16, group_size=8, lr=TINY_GRPO_LR, max_tokens=64)
     result = train(policy, copy.deepcopy(policy), prompts, scorer.score, config, folder, provenance=_provenance(scorer))
-    first, last = result.metrics[0]["reward/mean"], result.metrics[-1]["reward/mean"]
-    return f"{result.steps} steps x {config.pivots_per_step} pivots x {config.group_size}, reward {first:.2f} -> {last:.2f}", result
+    first, last = (_shown(row["reward/mean"]) for row in (result.metrics[0], result.metrics[-1]))
+    return f"{result.steps} steps x {config.pivots_per_step} pivots x {config.group_size}, reward {first} -> {last}", result
+
+
+def _shown(reward: float | None) -> str:
+    return "none" if reward is None else f"{reward:.3f}"

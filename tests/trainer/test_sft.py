@@ -12,7 +12,8 @@ pytest.importorskip("transformers")
 from pivot_envs.errors import ConfigError  # noqa: E402
 from pivot_envs.records import Sampling  # noqa: E402
 from pivot_envs.trainer.model import load_policy  # noqa: E402
-from pivot_envs.trainer.sft import SFTConfig, SFTExample, train_sft  # noqa: E402
+from pivot_envs.contracts import Prompt  # noqa: E402
+from pivot_envs.trainer.sft import SFTConfig, SFTExample, _rows, train_sft  # noqa: E402
 
 COLOURS = {"alpha": "red", "beta": "green", "gamma": "blue"}
 
@@ -59,3 +60,22 @@ def test_examples_that_do_not_fit_are_left_out_and_none_left_is_an_error(tiny, e
     assert train_sft(policy, [*examples, long], SFTConfig(epochs=1)).excluded == 1
     with pytest.raises(ConfigError, match="none of 1 examples fits tiny: at most 40 tokens"):
         train_sft(policy, [long], SFTConfig())
+
+
+def test_turns_of_one_conversation_are_run_once_with_the_same_gradient(tiny, prompt):
+    said = [("hello", "hi"), ("red?", "no"), ("blue?", "yes")]
+    messages, turns = [], []
+    for asked, answered in said:
+        messages = [*messages, {"role": "user", "content": asked}]
+        turns.append(SFTExample(Prompt("p", tuple(messages), ()), answered))
+        messages = [*messages, {"role": "assistant", "content": answered}]
+    weights = []
+    for examples in (turns, turns[::-1]):  # backwards no prompt begins with the sequence before it: three sequences
+        policy = tiny()
+        rows = _rows(policy, examples)
+        assert sum(row.turns for row in rows) == 3
+        weights.append((len(rows), policy))
+        train_sft(policy, examples, SFTConfig(epochs=1, batch_size=3, lr=1e-3))
+    assert [count for count, _ in weights] == [1, 3]
+    flat = [torch.cat([p.detach().flatten() for p in policy.model.parameters()]) for _, policy in weights]
+    assert torch.allclose(flat[0], flat[1], atol=1e-4)

@@ -8,6 +8,7 @@ that are named by neither id nor shared words. Known false rejects: synonyms the
 paraphrase that leaves out a detail it could spare. English only.
 """
 
-from pivot_envs.verifiers.messages.rules import MessageDecision, judge_message
+from pivot_envs.verifiers.messages.decision import MessageDecision
+from pivot_envs.verifiers.messages.rules import judge_message
 
 __all__ = ["MessageDecision", "judge_message"]

@@ -35,7 +35,8 @@ _TOKEN = re.compile(
     | (?P<measure>(?P<m1>{_NUM})\s?-?\s?(?P<mu>{_UNIT})(?!\w))
     | (?P<times>x\s?\d{{1,3}}(?!\w)|\d{{1,3}}\s?x(?!\w))
     | (?P<ordinal>\d{{1,3}}(?:st|nd|rd|th)(?!\w))
-    | (?P<id>\#?(?=[a-z_-]{{0,60}}\d)(?:(?=[\d_-]{{0,30}}[a-z])[a-z\d]{{1,60}}(?:[-_][a-z\d]{{1,60}}){{0,6}})|\#\d{{1,30}}|\d{{5,30}}(?![\d.,]\d))
+    | (?P<id>\#?(?=[a-z_-]{{0,60}}\d)(?:(?=[\d_-]{{0,30}}[a-z])[a-z\d]{{1,60}}(?:[-_][a-z\d]{{1,60}}){{0,6}})
+        |\#\d{{1,30}}|\d{{5,30}}(?![\d.,]\d))
     | (?P<number>{_NUM})
     )""",
     re.VERBOSE,
@@ -45,7 +46,9 @@ _WORDS = re.compile(
     rf"|(?P<small>{'|'.join(w for w, v in SMALL_NUMBERS.items() if v > 1)}))(?P<hundred> hundred)?(?!\w)"
 )
 _ONE = re.compile(
-    rf"(?<!which )(?<!this )(?<!that )(?<!no )(?<!other )(?<!each )(?<!first )(?<!second )(?<!the )\bone(?= (?:more |extra |checked |additional )?(?:{_UNIT}|bags?|items?|passengers?|orders?|lines?|tickets?)(?!\w))"
+    rf"(?<!which )(?<!this )(?<!that )(?<!no )(?<!other )(?<!each )(?<!first )(?<!second )(?<!the )"
+    rf"\bone(?= (?:more |extra |checked |additional )?(?:{_UNIT}"
+    rf"|bags?|items?|passengers?|orders?|lines?|tickets?)(?!\w))"
 )
 
 
@@ -239,13 +242,24 @@ class Pool:
 
     def __init__(self, atoms: Iterable[Atom]) -> None:
         self._by_value: dict[str, list[Atom]] = {}
+        self._seen: set[tuple[str, tuple[str | float, ...], str]] = set()
         for atom in atoms:
-            for key in _keys(atom):
-                bucket = self._by_value.setdefault(key, [])
-                if len(bucket) < 64:
-                    bucket.append(atom)
+            self.add(atom)
+
+    def add(self, atom: Atom) -> None:
+        """Take one more; of many with one key the first 64 are kept, which bounds a look-up."""
+        identity = (atom.kind, atom.values, atom.unit)
+        if identity in self._seen:
+            return
+        self._seen.add(identity)
+        for key in _keys(atom):
+            bucket = self._by_value.setdefault(key, [])
+            if len(bucket) < 64:
+                bucket.append(atom)
 
     def __contains__(self, atom: Atom) -> bool:
+        if (atom.kind, atom.values, atom.unit) in self._seen:
+            return True
         return any(atom.same(other) for key in _keys(atom) for other in self._by_value.get(key, ()))
 
 

@@ -1,8 +1,8 @@
-"""Vocabulary of the message rules: cues, synonyms and opposites of service-desk English, all in one place.
+"""What service-desk English talks about: operations, things asked for, options, opposites, synonyms.
 
 Patterns are matched against text that `wording.py` has lower-cased and freed of contractions, where every number, id,
-date, time and amount stands as `§k`. Nothing here knows a domain's data; words are chosen for the kind of work
-(orders, trips, lines, devices), not for a case.
+date, time and amount stands as `§k`. Nothing here knows a domain's records; words are chosen for a kind of work
+(orders, trips, lines, devices), not for a case. How a sentence speaks stands in `cues.py`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ A = r"§\d+"
 """A masked atom (number, id, date, time, amount)."""
 
 
-def _any(*patterns: str) -> re.Pattern[str]:
+def any_of(*patterns: str) -> re.Pattern[str]:
+    """Return a pattern of whole words or phrases."""
     return re.compile(r"\b(?:" + "|".join(patterns) + r")(?!\w)")
 
 
@@ -22,6 +23,7 @@ def _table(entries: dict[str, str]) -> dict[str, re.Pattern[str]]:
 
 
 MONTHS = ("january february march april may june july august september october november december").split()
+
 WEEKDAYS = "monday tuesday wednesday thursday friday saturday sunday".split()
 
 SMALL_NUMBERS = {
@@ -31,6 +33,7 @@ SMALL_NUMBERS = {
         "seventeen eighteen nineteen".split()
     )
 }
+
 TENS = {
     word: 10 * (position + 2)
     for position, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split())
@@ -61,6 +64,7 @@ UNITS = {
     "mp": r"mp|megapixels?",
     "g-network": r"g",
 }
+
 CURRENCIES = {
     "$": "$",
     "usd": "$",
@@ -80,13 +84,20 @@ CURRENCIES = {
 
 OPERATIONS = _table(
     {
-        "refund": rf"refund\w*|reimburs\w*|money back|(?:get|got|receive|have|pay|paid|give|gave|put|see)(?: you)? (?:{A}"
-        rf"|the (?:money|amount))(?: (?:dollars|usd))? (?:back|on (?:your|the))|(?:have|has|was|were|been|i|we) returned (?:you )?(?:{A}(?:,? (?:and )?)?)+|you (?:have )?received {A}"
-        rf"|cards? (?:\w+ ){{0,3}}credited|(?:go|goes|going|sent) back (?:to|onto)|credited (?:back )?to (?:your|the) (?:\w+ )?(?:card|paypal)|{A} back",
+        "refund": rf"refund\w*|reimburs\w*|money back|(?:get|got|receive|have|pay|paid|give|gave|put|see)(?: "
+        rf"you)? (?:{A}"
+        rf"|the (?:money|amount))(?: (?:dollars|usd))? (?:back|on (?:your|the))|(?:have|has|was|were|been|i|we) "
+        rf"returned (?:you )?(?:{A}(?:,? (?:and )?)?)+|you (?:have )?received {A}"
+        rf"|cards? (?:\w+ ){{0,3}}credited|(?:go|goes|going|sent) back (?:to|onto)|credited (?:back )?to (?:your"
+        rf"|the) (?:\w+ )?(?:card|paypal)|{A} back",
         "cancel": r"cancel\w*|terminat\w*|discontinu\w*|call(?:ed)? off|annul\w*",
-        "return": r"return\w*|(?:send|sent|sending|ship|mail) (?:it|them|the \w+|that|this) back|(?:come|coming) back|inbound",
+        "return": r"return\w*|(?:send|sent|sending|ship|mail) (?:it|them|the \w+|that|this) back|(?:come|coming) "
+        r"back|inbound",
         "exchange": r"exchang\w*|swap\w*|replac(?:e|ed|ing|ement|ements)",
-        "modify": r"modif\w*|re ?schedul\w*|postpon\w*|rebook\w*|mov(?:e|ed|ing) (?:the )?(?:visit|appointment|flight|reservation|booking)|mov(?:e|ed|ing) (?:your|the|you)(?! up| down)|switch(?:ed|ing)? you to|chang(?:e|ed|es|ing)|updat\w*|edit(?:ed|ing)?|corrected|can correct|could correct|set to|switched to|set (?:the |your |a |it |them )?(?:\w+ ){0,3}to"
+        "modify": r"modif\w*|re ?schedul\w*|postpon\w*|rebook\w*|mov(?:e|ed|ing) (?:the )?(?:visit|appointment"
+        r"|flight|reservation|booking)|mov(?:e|ed|ing) (?:your|the|you)(?! up| down)|switch(?:ed|ing)? you to"
+        r"|chang(?:e|ed|es|ing)|updat\w*|edit(?:ed|ing)?|corrected|can correct|could correct|set to|switched "
+        r"to|set (?:the |your |a |it |them )?(?:\w+ ){0,3}to"
         r"|(?:make|made|apply) (?:this|the|that|these) (?:change|adjustment)s?",
         "book": r"book(?:ed|ing|ings)?|schedul\w*|reserved?|arranged?",
         "upgrade": r"upgrad\w*|mov(?:e|ed|ing) you up",
@@ -95,22 +106,26 @@ OPERATIONS = _table(
         r"|(?:would|will|must|have to|has to|need to|to) (?:be )?(?:pay|paid)|use the visa|surcharge",
         "certificate": r"certificates?",
         "credit": r"(?<!store )credit(?:s|ed|ing)?(?! cards?)|store credit",
-        "benefit": r"discount\w*|vouchers?|coupons?|compensat\w*|goodwill|complimentary|waiv\w*|bonus|rebate\w*|price match"
+        "benefit": r"discount\w*|vouchers?|coupons?|compensat\w*|goodwill|complimentary|waiv\w*|bonus|rebate\w*"
+        r"|price match"
         r"|\d+ ?% off",
         "free": r"(?<!feel )free(?! to)|at no (?:extra )?(?:cost|charge)|without charge|on the house",
         "transfer": r"transfer\w*|connect(?:ing|ed)? you|(?:put|hand|pass)(?:ting|ing|ed)? you (?:through|over|on)",
-        "reboot": rf"reboot\w*|restart\w*|power cycl\w*|(?:turn|switch|power)\w* (?:it |\w+ \w+ )?off(?: for {A})? and (?:then )?"
+        "reboot": rf"reboot\w*|restart\w*|power cycl\w*|(?:turn|switch|power)\w* (?:it |\w+ \w+ )?off(?: for "
+        rf"{A})? and (?:then )?"
         r"(?:back |turn it |switch it )*on(?: again)?",
         "reset": r"reset\w*|factory settings",
         "suspend": r"suspend\w*|suspension",
         "resume": r"resum\w*|reactivat\w*|unsuspend\w*|lift(?:ed)? the suspension",
         "refuel": rf"refuel\w*|refill\w*|top(?:ped|ping)? up|add\w* (?:{A} )?(?:of )?(?:more |extra )?data",
         "reorder": r"re ?order\w*|place\w* (?:a|an|the|another) (?:new )?order",
-        "ticket": rf"escalat\w*|tickets?(?: {A})? (?:for|has|was|is)|open(?:ed)? a ticket|fil(?:e|ed) a|complaint ticket|logged a",
+        "ticket": rf"escalat\w*|tickets?(?: {A})? (?:for|has|was|is)|open(?:ed)? a ticket|fil(?:e|ed) a|complaint "
+        rf"ticket|logged a",
         "dispatch": r"(?:send|sent|sending|dispatch\w*) (?:a|an|the|our|you a) (?:technician|engineer)",
         "accept": r"accept(?:ed|ing|s)?(?! (?:card|pay))|approv\w*",
         "decline": r"declin\w*|turn(?:ed)? down",
-        "on": r"(?:turn|switch|toggl|power)\w* (?:(?!off)\S+ ){0,5}on(?! (?:your|the (?:router|phone|device)) off)|enabl\w*"
+        "on": r"(?:turn|switch|toggl|power)\w* (?:(?!off)\S+ ){0,5}on(?! (?:your|the (?:router|phone|device)) "
+        r"off)|enabl\w*"
         r"|(?<!re)activat\w*|plug\w*(?: it| them| the cable)?(?: back)? in|reconnect\w*|(?:re )?insert\w*|reinsert\w*"
         r"|put (?:it|them|the \w+(?: \w+)?) back(?: in)?|connect (?:the|your|to)|reseat\w*|re seat\w*|replug\w*",
         "off": r"(?:turn|switch|toggl|power)\w* (?:(?!on)\S+ ){0,5}off|disabl\w*|deactivat\w*|unplug\w*|disconnect\w*"
@@ -120,15 +135,18 @@ OPERATIONS = _table(
         "fix": r"fix(?:ed|es|ing)?|resolv\w*|restored?|repair\w*",
         "found": r"(?:found|find|locat\w*|see|identified) (?:your|the|an|no|you in|any) (?:account|profile|user|record)"
         r"|(?:locate|found|find|located|pulled up) your (?:account|profile)|you are (?:now |all )?verified"
-        r"|verified your (?:account|identity)|account (?:is|has been) (?:now )?(?:verified|found|located)|pulled up your",
+        r"|verified your (?:account|identity)|account (?:is|has been) (?:now )?(?:verified|found|located)|pulled "
+        r"up your",
     }
 )
 """What a desk or a customer does. Order matters: an earlier entry takes the words before a later one sees them."""
 
 BENEFITS = frozenset({"credit", "certificate", "benefit", "free", "refund", "upgrade", "dispatch", "ticket"})
 """Operations that give the customer something: never free to add."""
+
 DEVICE = frozenset({"reboot", "reset", "on", "off", "speed_test", "accept", "decline"})
 """Operations a customer can be told to carry out."""
+
 EFFECTIVE = frozenset(OPERATIONS) - {"free", "benefit", "accept", "decline", "speed_test", "found", "return"}
 """Operations whose claim, if untrue, is a false report."""
 
@@ -137,7 +155,8 @@ ASKED = _table(
         "email": r"e ?mails?(?: address(?:es)?)?",
         "phone_number": r"(?:tele)?phone numbers?|mobile numbers?|cell numbers?|numbers? of (?:the|your) (?:\w+ )?line"
         r"|phone or e ?mail|e ?mail or phone|contact number",
-        "name": r"(?:first|last|full|your|family|sur) ?(?:and last |name and last )?names?|names? (?:and|plus) (?:\w+ )?(?:zip|postal)",
+        "name": r"(?:first|last|full|your|family|sur) ?(?:and last |name and last )?names?|names? (?:and|plus) "
+        r"(?:\w+ )?(?:zip|postal)",
         "zip": r"zip ?codes?|zip|postal codes?|postcodes?",
         "birth_date": r"dates? of birth|birth ?dates?|birthdays?|dob",
         "user_id": r"user ?ids?|user ?names?|customer (?:ids?|numbers?)|login",
@@ -149,10 +168,12 @@ ASKED = _table(
         "order_id": r"(?:order|reservation|booking|confirmation) (?:ids?|numbers?|codes?|references?)",
         "reason": r"reasons?|why",
         "payment_method": r"payment methods?|how (?:would you like|you would like|do you want|you want) to pay"
-        r"|(?:prefer|like|want) to pay (?:by|with|using)|which (?:card|payment)|card (?:to use|you (?:would like|want) to use|should i use)",
+        r"|(?:prefer|like|want) to pay (?:by|with|using)|which (?:card|payment)|card (?:to use|you (?:would like"
+        r"|want) to use|should i use)",
         "origin": r"origin|departure (?:city|airport)|(?:flying|fly|travel\w*|depart\w*) from",
         "destination": r"destination|arrival (?:city|airport)|from and to|(?:flying|fly|travel\w*) to",
-        "travel_date": r"(?:travel|departure|flight|preferred) dates?|what date|which dates?|which day|what day|when (?:would|do) you",
+        "travel_date": r"(?:travel|departure|flight|preferred) dates?|what date|which dates?|which day|what day"
+        r"|when (?:would|do) you",
         "trip_type": r"one way|round trip|return ticket",
         "passengers": r"(?:how many|number of) passengers|passenger (?:names?|details)",
         "address": r"(?<!mail )(?<!mac )address(?:es)?",
@@ -162,6 +183,7 @@ ASKED = _table(
     }
 )
 """What a message may ask a customer for."""
+
 IDENTITY = frozenset(
     {
         "email",
@@ -230,7 +252,7 @@ EXCLUSIVE: dict[str, dict[str, re.Pattern[str]]] = {
     ),
     "period": _table(
         {
-            "month": f"(?:per|a|each|every) month|monthly|/ ?month",
+            "month": "(?:per|a|each|every) month|monthly|/ ?month",
             "year": "(?:per|a|each|every) year|yearly|annual(?:ly)?",
             "day": "(?:per|a|each|every) day|daily",
             "week": "(?:per|a|each|every) week|weekly",
@@ -299,7 +321,7 @@ EXCLUSIVE: dict[str, dict[str, re.Pattern[str]]] = {
 """Groups whose members shut each other out; a member the demonstration names must be named."""
 
 OPPOSITES: tuple[tuple[str, re.Pattern[str], re.Pattern[str]], ...] = tuple(
-    (name, _any(a), _any(b))
+    (name, any_of(a), any_of(b))
     for name, a, b in (
         (
             "amount",
@@ -326,8 +348,10 @@ OPPOSITES: tuple[tuple[str, re.Pattern[str], re.Pattern[str]], ...] = tuple(
         ),
         (
             "state",
-            r"(?:is|are|was|currently|still|already|seems?|be) (?:currently |still |already |switched |turned |now )*(?:on(?! (?:the|your|file|its|our|a|m|\w+day|§))|enabled|active|connected)",
-            r"(?:is|are|was|currently|still|already|seems?|be|been) (?:currently |still |already |switched |turned |now |to be )*(?:off|disabled|inactive|disconnected)",
+            r"(?:is|are|was|currently|still|already|seems?|be) (?:currently |still |already |switched |turned "
+            r"|now )*(?:on(?! (?:the|your|file|its|our|a|m|\w+day|§))|enabled|active|connected)",
+            r"(?:is|are|was|currently|still|already|seems?|be|been) (?:currently |still |already |switched "
+            r"|turned |now |to be )*(?:off|disabled|inactive|disconnected)",
         ),
         ("plug", r"plug(?:ged)? (?:it )?in", r"unplug\w*"),
         ("lock", r"unlock\w*", r"lock(?:ed|s)?"),
@@ -342,177 +366,6 @@ OPPOSITES: tuple[tuple[str, re.Pattern[str], re.Pattern[str]], ...] = tuple(
     )
 )
 """Pairs of opposites: one side here and only the other side there means a changed claim."""
-
-NEGATION = _any(
-    "not",
-    "no(?! problem| worries| longer need| matter| doubt|,)",
-    "never",
-    "cannot",
-    "without",
-    "neither",
-    "nor",
-    "none",
-    "nothing",
-    "unable",
-    r"ineligible",
-    "impossible",
-    "unavailable",
-    "unsuccessful",
-    r"fail(?:ed|s|ure)?",
-    "denied",
-    "excluded",
-    r"exclud(?:e|es)",
-    "out of stock",
-    "sold out",
-    "unfortunately nothing",
-    "non",
-    "isn t",
-    "prohibits?",
-    "forbidden",
-    "prevents?",
-    "declines to",
-    "rules out",
-    "ruled out",
-    "refuses?",
-)
-NOT_NEGATION = re.compile(
-    r"\b(?:do not hesitate|no problem|no worries|not a problem|no longer (?:need\w*|want\w*)|not only|if not|or not|why not|no trouble"
-    r"|yes(?: ?/ ?| or | )no|no(?: ?/ ?| or | )yes|cannot wait|no later than|not sure (?:which|where)|no need to worry|whether or not"
-    r"|nothing (?:else|more)\b|no (?:further|other|more) (?:action|step|change)s?|no need to (?:do|call|worry|reply)|not have to do anything|if (?:\w+ ){1,4}not\b)"
-)
-"""Phrases that hold a negation word and deny nothing."""
-
-RETRACTION = _any(
-    r"actually,? no",
-    "scratch that",
-    "just kidding",
-    "never ?mind",
-    "on second thought",
-    "disregard",
-    r"ignore (?:that|the|this|all|my|what)",
-    r"that (?:is|was) (?:not true|wrong|false|a lie)",
-    r"i (?:take|took) (?:that|it) back",
-    r"forget (?:that|what|it|everything)",
-    r"not really",
-    r"correction",
-    r"i was (?:joking|wrong|mistaken)",
-    r"the opposite is true",
-    r"none of (?:this|that|the above) is",
-    r"contrary to",
-    r"wait,? no",
-    r"but no",
-    r"(?:did|does|has|have|had|was|were|is|could) not (?:actually |yet |really |in fact )?(?:go through|gone through|happen\w*|take effect|complete\w*|succe\w*|valid|true|real)",
-)
-GRADER = re.compile(
-    r"\[\[|\]\]|\ba ?(?:=|==|!=) ?b\b|<\|?\w+\|?>|\b(?:system prompt|system:|assistant:|user:|ignore (?:all |any )?(?:previous|prior|above)"
-    r"|previous instructions|the (?:judge|grader|verifier|evaluator|checker)|(?:messages?|answers?|responses?|texts?|actions?) are (?:functionally )?"
-    r"(?:equivalent|equal|identical)|functionally equivalent|mark (?:this|it) as|verdict|reward (?:of|is|=|:)|score (?:of|is|=|:) ?|equal ?(?:=|:) ?true"
-    r"|is (?:correct|equal|equivalent) to the (?:demonstrat|reference|gold|expected))",
-    re.IGNORECASE,
-)
-"""Text meant for whoever judges, not for a customer."""
-
-HEDGE = _any(
-    r"might",
-    r"may have (?:been)?",
-    r"maybe",
-    r"perhaps",
-    r"possibly",
-    r"probably",
-    r"i (?:think|guess|believe|suppose)",
-    r"not (?:entirely |quite |completely |100% )?(?:sure|certain)",
-    r"i am unsure",
-    r"could have been",
-    r"presumably",
-    r"apparently",
-    r"seems? to have",
-    r"in theory",
-    r"hopefully",
-    r"as far as i know",
-    r"no guarantee",
-    r"cannot guarantee",
-)
-CONDITION = _any(
-    r"only if",
-    r"only after",
-    r"unless",
-    r"provided that",
-    r"on condition",
-    r"as long as",
-    r"subject to",
-    r"assuming",
-    r"except (?:if|when|that)",
-    r"but only",
-    r"in case you pay",
-    r"once (?:my|our|the|a) (?:manager|supervisor|team|department)",
-    r"until (?:my|our|the|a) (?:manager|supervisor)",
-    r"pending approval",
-    r"depending on",
-)
-IF_CLAUSE = re.compile(
-    r"(?<!know )(?<!tell me )(?<!check )(?<!see )(?<!me )\bif (?!you (?:would like|want|wish|agree|confirm|need|have|prefer|are (?:happy|ok|fine|ready)|say|reply|do not|don t)"
-    r"|there is anything|that (?:is|works|sounds)|so\b|everything|this (?:is|looks)|not\b|it (?:is )?(?:helps|works|ok|possible)"
-    r"|anything|possible|yes|necessary|any\b|all\b|the \w+ (?:is|turns|goes|works|comes))"
-)
-
-CONFIRM = re.compile(
-    r"\b(?:confirm(?!ed|ing|ation)|go(?:ing)? ahead|proceed|shall (?:i|we)|should (?:i|we)|may (?:i|we) (?!have|ask|know|get)|(?:is|are|does|would) (?:that|this|it|these|everything) "
-    r"(?:all )?(?:correct|right|ok|okay|fine|alright|accurate|look\w*|sound\w*|work|be ok\w*|be all right|good)|(?:would|do) you (?:like|want) (?:me|us) to"
-    r"|(?:would|do) you (?:like|want) (?:to|that|it|one|this|the)|do you agree|are you (?:ok|okay|happy|sure|fine)|is it (?:ok|okay|alright|fine)|"
-    r"(?:reply|answer|respond|say|type|write)(?: with)?:? (?:\W?yes)|yes ?(?:/|or) ?no|can i (?:proceed|go|charge)|want me to|like me to|ok to|okay to|"
-    r"(?:^|so |confirm:? |that )you (?:want|would like) (?:me|us) to |interested in|does that (?:work|sound)|give me your (?:go ahead|ok|consent|approval)|your approval|"
-    r"let me know (?:if|whether) (?:you would like|you want|i should|i may|that works|to proceed|this is ok|it is ok))"
-)
-WH = re.compile(r"\b(?:which|what|when|where|who|whose|how(?: many| much| old)?|why)\b")
-REQUEST = re.compile(
-    r"(?:\b(?:please|kindly|could you|can you|would you (?:please|kindly|mind)|will you|may i (?:have|ask|know|get)|i (?:will |would |also |just |still |first )*need"
-    r"|we (?:will |would )*need|i (?:will |would )?require|let me know|tell me|send me|give me|read me|i would like to know|"
-    r"let us|have a look|start by|next,|then,|now,|you (?:should|must|need to|have to|can now)|make sure|be sure to)\b"
-    r"|(?:^\W*|\bto |\band |, )(?:share|provide|choose|select|pick|specify|indicate|try)\b)"
-)
-GIVE = re.compile(
-    r"\b(?:provide|share|send me|give me|tell me|supply|enter|may i (?:have|ask|know|get)|what(?: is| are|s)|need|require|let me know|read me|could you (?:also )?(?:state|name|confirm)|"
-    r"kindly|specify|type|where|which|who|whether|please|have your)\b"
-)
-IMPERATIVE = re.compile(
-    r"^(?:\W*(?:\d+[.)] *)?(?:please|kindly|now|then|next|first|also|okay|ok|afterwards|finally|second|instead|so|just|and|could you|can you|would you|let us|you (?:should|can|need to|must)"
-    r"|i need you to|try to|also please|go ahead and|try|thanks|thank you|alright|great)\b[ ,:]*)*(?:(?:please|also|then|to) )*"
-    r"(?:reboot|restart|power|reset|turn|switch|toggle|plug|unplug|disconnect|connect|reconnect|insert|re ?insert|remove|take|pull|put|press|push|hold|open|close|check|look|"
-    r"have a look|run|do|perform|set|select|choose|wait|reseat|re seat|replug|enable|disable|activate|deactivate|accept|decline|go to|move|place|leave|change|install|tap|scan|log|sign|update|start)(?:ing)?\b"
-)
-GREETING = re.compile(r"^\W*(?:hi|hello|hey|dear|good (?:morning|afternoon|evening)|welcome)\b")
-OFFER_HELP = re.compile(
-    r"\b(?:anything else|something else|any(?:thing)? (?:other|more|further)|further (?:help|questions|assistance|assist)|other (?:questions|requests)|how (?:can|may|could) (?:i|we) (?:help|assist)|"
-    r"what (?:can|may|could|would) (?:i|we|you)(?: like)? (?:do for you|help|like help|me to help|to do today)|what would you like (?:help|to do|me to do|assistance)|"
-    r"(?:can|could) (?:i|we) (?:help|assist|do)|let me know (?:if|whether) (?:you (?:need|have|ever)|there is|anything|i can|we can)|"
-    r"(?:feel free|do not hesitate) to|need any(?:thing)?)\b"
-)
-CLOSING = re.compile(
-    r"\b(?:you are (?:very |most |always |more than )?welcome|my pleasure|glad (?:i|we|to|that)|have a (?:great|nice|good|wonderful|lovely|pleasant|fantastic|safe|great rest)|"
-    r"good ?bye|bye|take care|enjoy (?:the|your)|thanks? (?:you )?for (?:calling|contacting|reaching|choosing|shopping|chatting|using|your business)|"
-    r"happy (?:to have helped|i could help|we could help)|see you|all the best|anytime|until next time|farewell)\b"
-)
-HOLD = re.compile(
-    r"\b(?:(?:one|a|just a) (?:moment|second|minute|sec)|hold on|please hold|please wait|bear with me|stand by|let me (?:check|look|see|pull|verify|find|have a look|take a look)|"
-    r"i will (?:check|look into|look up|take a look))\b"
-)
-APOLOGY = re.compile(r"\b(?:sorry|apolog\w+|regret)\b")
-REFUSAL = re.compile(
-    r"\b(?:cannot|not able to|unable to|not possible|not allowed|not permitted|impossible|ineligible|not eligible|do(?:es)? not (?:allow|permit|accept|support)|may not|"
-    r"not be able|will not be able|prohibits?|rules? out|no way to)\b"
-)
-DONE_WORDS = re.compile(
-    r"\b(?:all set|all done|it is done|that is done|done(?: -|!|,|:|$)|successfully|has gone through|went through|is complete|completed|taken care of)"
-)
-FUTURE = re.compile(r"\b(?:will|should (?:now |soon |then )?be|going to|about to|shall|would|soon be|to be)\b")
-ABILITY = re.compile(
-    r"\b(?:can|could|able to|possible|possibly|eligible|allowed|may|qualif\w+|option to|ready to|offer(?:ing)? (?:you|to)|up to)\b"
-)
-PAST = re.compile(r"\b(?:have|has|had|was|were|been|is now|are now|is|are|now|just|already|i|we|successfully|got|it)\b")
-
-PERSON = re.compile(
-    r"\b(?:human|agents?|representatives?|person|people|specialist|colleague|supervisor|advisor|someone|operator|team member|manager)\b"
-)
 
 SYNONYMS = {
     word: group[0]
@@ -582,23 +435,29 @@ SYNONYMS = {
     )
     for word in group
 }
+
 FILLER = frozenset(
-    "thank thanks please sorry apology apologize apologise help happy glad great good wonderful perfect sure course certainly absolutely understand frustrating frustration inconvenience patience "
-    "appreciate kind kindly okay ok alright hello hi hey dear welcome today moment quick quickly simple simply just really very so truly completely much reach touch contact wait "
-    "pleasure love lovely excellent awesome nice fine well feel free hesitate anything else further question know let ready confirm confirmation proceed ahead reply answer yes no go "
-    "following detail details summary information info here note additionally also moreover however unfortunately regret safe side sake worry problem trouble hear oh no stressful "
-    "situation experience bit little thing something everything process request currently now again already still yet soon possible assist account look like want need would could "
-    "able check find see get have tell share provide give way option good news right correct case order start step take make sense ask hope all set done ve re ll".split()
+    "thank thanks please sorry apology apologize apologise help happy glad great good wonderful perfect sure "
+    "course certainly absolutely understand frustrating frustration inconvenience patience "
+    "appreciate kind kindly okay ok alright hello hi hey dear welcome today moment quick quickly simple simply "
+    "just really very so truly completely much reach touch contact wait "
+    "pleasure love lovely excellent awesome nice fine well feel free hesitate anything else further question know "
+    "let ready confirm confirmation proceed ahead reply answer yes no go "
+    "following detail details summary information info here note additionally also moreover however unfortunately "
+    "regret safe side sake worry problem trouble hear oh no stressful "
+    "situation experience bit little thing something everything process request currently now again already still "
+    "yet soon possible assist account look like want need would could "
+    "able check find see get have tell share provide give way option good news right correct case order start "
+    "step take make sense ask hope all set done ve re ll".split()
 )
+
 STOP = frozenset(
-    "a an the of to in on at by for from with as and or but if so than then that this these those it its is are was were be been being am do does did have has had having i you he she we they "
-    "me him her us them my your his our their mine yours what which who whom whose when where why how there here will would can could shall should may might must not no nor into onto about over "
-    "under up down out off again once only own same too very just both each any some such because since while until after before between through during via per s t d m re ll ve e g eg ie "
-    "let lets us since due also well now still yet already along within across around upon toward towards onto back however therefore thus either neither whether".split()
+    "a an the of to in on at by for from with as and or but if so than then that this these those it its is are "
+    "was were be been being am do does did have has had having i you he she we they "
+    "me him her us them my your his our their mine yours what which who whom whose when where why how there here "
+    "will would can could shall should may might must not no nor into onto about over "
+    "under up down out off again once only own same too very just both each any some such because since while "
+    "until after before between through during via per s t d m re ll ve e g eg ie "
+    "let lets us since due also well now still yet already along within across around upon toward towards onto "
+    "back however therefore thus either neither whether".split()
 )
-HEDGE_FREE = re.compile(
-    r"\b(?:may be|can be|could be|seems?|looks like|likely|should be|expect\w*|can (?:be|slow|cause|take|affect|also|sometimes|lead|make))\b"
-)
-"""Wording of a demonstration that is itself tentative."""
-CONDITION_FREE = re.compile(r"\b(?:if|when|once|unless|whether|as soon as|provided|depend\w*)\b")
-"""Wording of a demonstration that is itself conditional."""

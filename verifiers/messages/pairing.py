@@ -1,4 +1,4 @@
-"""Who gets what: finds values that changed places between two messages (amounts of two orders, from and to, old and new)."""
+"""Who gets what: values that changed places between two messages (amounts of two orders, from and to, old and new)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SPLIT = re.compile(r"[.!?](?=\s|$)|\n+|;|, | and | while | whereas | but | or "
 _DIRECTION = re.compile(r"((?:[^\s.!?]{1,40} ){1,7})(to|->|into|instead of)(?=((?: [^\s!?]{1,40}){1,6}))")
 _CLASSES = frozenset("economy business green red blue black white large small medium email sms".split())
 _RUN = re.compile(r"§\d+(?:(?: ?,| and|, and) §\d+)+")
-MAX_VALUES = 24
+MAX_VALUES, MAX_ATOMS = 24, 300
 
 
 def crossed(shown: Reading, other: Reading) -> tuple[str, str] | None:
@@ -21,6 +21,8 @@ def crossed(shown: Reading, other: Reading) -> tuple[str, str] | None:
     swap = _roles_crossed(shown, other)
     if swap:
         return swap
+    if max(len(shown.atoms), len(other.atoms)) > MAX_ATOMS:
+        return None
     here, there = _contexts(shown), _contexts(other)
     shared = [(a, _find(a, there)) for a in here]
     pairs = [(a, b) for a, b in shared if b is not None][:MAX_VALUES]
@@ -97,10 +99,17 @@ def _context_words(part: str, reading: Reading) -> Iterator[tuple[int, dict[str,
     }
     anchors |= {canonical(w): 3.0 for w in re.findall(r"[^\W\d_]{2,30}", part) if w in reading.names}
     for position in range(1, len(pieces), 2):
-        around = pieces[position - 1] + " " + pieces[position + 1]
+        around = _nearest(pieces[position - 1 :: -2]) + " " + _nearest(pieces[position + 1 :: 2])
         words = {canonical(w): 1.0 for w in re.findall(r"[^\W\d_]{2,30}", around) if w not in lex.STOP}
         words |= {"op:" + operation: 1.5 for operation, _ in operations_in(around)}
         yield int(pieces[position]), words | anchors
+
+
+def _nearest(pieces: list[str]) -> str:
+    """The words on one side of a value; those of a range or a pair (`8 to 10`) share theirs."""
+    return next(
+        (piece for piece in pieces if re.search(r"[a-z]", piece) and piece.strip() not in ("to", "and", "or")), ""
+    )
 
 
 def _respectively(line: str, atoms: list[Atom]) -> dict[int, tuple[int, ...]]:

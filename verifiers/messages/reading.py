@@ -1,5 +1,6 @@
-"""What a message says, as far as rules can read it: sentences with their speech acts, what is done or asked, hard facts,
-names, and the words left over. Reads one text; comparing two is `rules.py`.
+"""What one message says, as far as rules can read it; comparing two is `rules.py`.
+
+Sentences with their speech acts, what is done, offered or asked, hard facts, names, and the words left over.
 """
 
 from __future__ import annotations
@@ -9,29 +10,35 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
+from pivot_envs.verifiers.messages import cues
 from pivot_envs.verifiers.messages import lexicon as lex
-from pivot_envs.verifiers.messages.atoms import Atom, mark
+from pivot_envs.verifiers.messages.atoms import Atom, Pool, mark
 from pivot_envs.verifiers.messages.wording import MAX_TEXT, clean, lower, unwrap
 
 _SENTENCE = re.compile(r"(?<=[.!?])(?=\s|$)|\n+|;\s+")
 _LIST = re.compile(
-    r"((?:need|provide|share|send|tell|give|these|following|either|one of|know|have)[^\n:.?!]{0,80}):((?:[ ]*\n[^\n.?!:]{1,120}(?=\n|$)){1,12}\n?)"
+    r"((?:need|provide|share|send|tell|give|these|following|either|one of|know|have)[^\n:.?!]{0,80}):((?:[ "
+    r"]*\n[^\n.?!:]{1,120}(?=\n|$)){1,12}\n?)"
 )
 """A list that continues a request: its lines belong to the sentence before the colon."""
 _SEGMENT = re.compile(
-    r",? (?:and|then|but)(?: then| also)? (?=(?:please|tell|let me|check|run|could you|do you|would you|shall|i (?:have|will|would|can(?:not)?|am))\b)"
+    r",? (?:and|then|but)(?: then| also)? (?=(?:please|tell|let me|check|run|could you|do you|would you|shall|i "
+    r"(?:have|will|would|can(?:not)?|am))\b)"
 )
 _CLAUSE = re.compile(
-    r", | and (?!then)| but | because | since | so | as (?=it|you|the|order|our|policy)|: | - |\(|\)| however | although | while | who | which (?=is|was|has|can|will)"
+    r", | and (?!then)| but | because | since | so | as (?=it|you|the|order|our|policy)|: | - |\(|\)| however | "
+    r"although | while | who | which (?=is|was|has|can|will)"
 )
 _QUESTION_START = re.compile(
-    r"^\W*(?:(?:so|and|also|just to be sure|just to confirm|then|sure|great|thanks|of course|okay|ok)\W+)*(?:would|do|does|did|shall|should|may|can|could|is|are|will|have|has|want|"
+    r"^\W*(?:(?:so|and|also|just to be sure|just to confirm|then|sure|great|thanks|of course|okay"
+    r"|ok)\W+)*(?:would|do|does|did|shall|should|may|can|could|is|are|will|have|has|want|"
     r"which|what|when|where|who|how|why)\b"
 )
 _IRREGULAR_DONE = frozenset("sent put set got gave paid found swapped given placed made".split())
 _STATES = frozenset("enabled disabled activated deactivated disconnected".split())
 _SUPPORT = re.compile(
-    r"\b(?:placed|submitted|issued|processed|applied|initiated|requested|completed|added|made|filed|granted|created|opened|logged|escalated|given|sent|gone|run|performed|transferred)\b"
+    r"\b(?:placed|submitted|issued|processed|applied|initiated|requested|completed|added|made|filed|granted"
+    r"|created|opened|logged|escalated|given|sent|gone|run|performed|transferred)\b"
 )
 
 
@@ -64,6 +71,11 @@ class Reading:
     atoms: list[Atom]
     sentences: list[Sentence] = field(default_factory=list)
     mentions: list[Mention] = field(default_factory=list)
+
+    @cached_property
+    def facts(self) -> Pool:
+        """The atoms, for looking one up."""
+        return Pool(self.atoms)
 
     @cached_property
     def acts(self) -> frozenset[str]:
@@ -144,10 +156,10 @@ def _add_sentence(reading: Reading, text: str, present: _Present) -> None:
     index = len(reading.sentences)
     asking = (
         text.endswith("?")
-        or bool(_QUESTION_START.match(text) and lex.REQUEST.search(text))
-        or bool(lex.CONFIRM.search(text))
+        or bool(_QUESTION_START.match(text) and cues.REQUEST.search(text))
+        or bool(cues.CONFIRM.search(text))
     )
-    told = bool(lex.IMPERATIVE.match(text))
+    told = bool(cues.IMPERATIVE.match(text))
     negated_any = False
     mentions: list[Mention] = []
     for clause in _CLAUSE.split(text):
@@ -157,7 +169,7 @@ def _add_sentence(reading: Reading, text: str, present: _Present) -> None:
             denied = negated and not (operation == "free" and "charge" in surface)
             mentions.append(
                 Mention(
-                    operation, denied, _mode(clause, text, surface, asking, bool(lex.IMPERATIVE.match(clause))), index
+                    operation, denied, _mode(clause, text, surface, asking, bool(cues.IMPERATIVE.match(clause))), index
                 )
             )
     asked = _asked(text, asking, present.asked)
@@ -170,7 +182,7 @@ def _add_sentence(reading: Reading, text: str, present: _Present) -> None:
 
 def is_negated(clause: str) -> bool:
     """Say whether a clause denies: an odd number of negations, set phrases left out."""
-    return len(lex.NEGATION.findall(lex.NOT_NEGATION.sub(" ", clause))) % 2 == 1
+    return len(cues.NEGATION.findall(cues.NOT_NEGATION.sub(" ", clause))) % 2 == 1
 
 
 def operations_in(text: str, names: Iterable[str] = tuple(lex.OPERATIONS)) -> list[tuple[str, str]]:
@@ -220,17 +232,17 @@ def _mode(clause: str, sentence: str, surface: str, asking: bool, told: bool) ->
         return "state"
     if re.search(r"\b(?:can|could|may|cannot|might) (?:only |not |just |also )?be\b", clause):
         return "can"
-    if lex.FUTURE.search(clause):
+    if cues.FUTURE.search(clause):
         return "will"
-    if participle and (lex.PAST.search(clause) or lex.DONE_WORDS.search(sentence)):
+    if participle and (cues.PAST.search(clause) or cues.DONE_WORDS.search(sentence)):
         return "done"
-    if lex.ABILITY.search(clause):
+    if cues.ABILITY.search(clause):
         return "can"
     return "mention"
 
 
 def _asked(text: str, asking: bool, names: Iterable[str]) -> frozenset[str]:
-    if not (asking or lex.REQUEST.search(text) or lex.GIVE.search(text) or text.rstrip().endswith(", please.")):
+    if not (asking or cues.REQUEST.search(text) or cues.GIVE.search(text) or text.rstrip().endswith(", please.")):
         return frozenset()
     return frozenset(name for name in names if lex.ASKED[name].search(text))
 
@@ -239,13 +251,13 @@ def _acts(
     text: str, asking: bool, told: bool, mentions: list[Mention], asked: frozenset[str], negated: bool
 ) -> frozenset[str]:
     operations = {m.operation for m in mentions}
-    request = asking or told or bool(lex.REQUEST.search(text)) or bool(re.search(r"\bplease\b", text))
-    if "transfer" in operations and (lex.PERSON.search(text) or "transferring you" in text or "connect you" in text):
+    request = asking or told or bool(cues.REQUEST.search(text)) or bool(re.search(r"\bplease\b", text))
+    if "transfer" in operations and (cues.PERSON.search(text) or "transferring you" in text or "connect you" in text):
         return frozenset({_transfer(text, asking, negated)})
     if (
         not asked
         and not re.match(r"\W*which\b", text)
-        and lex.OFFER_HELP.search(text)
+        and cues.OFFER_HELP.search(text)
         and not operations - {"fix"}
         and (request or "feel free" in text or "hesitate" in text)
     ):
@@ -253,15 +265,15 @@ def _acts(
     acts: set[str] = set()
     if request:
         acts |= _request(text, asking, told, operations, asked)
-    if not acts & {"ask_confirm", "ask_info", "ask_identity"} and lex.REFUSAL.search(lex.NOT_NEGATION.sub(" ", text)):
+    if not acts & {"ask_confirm", "ask_info", "ask_identity"} and cues.REFUSAL.search(cues.NOT_NEGATION.sub(" ", text)):
         acts.add("refuse")
     if acts:
         return frozenset(acts)
-    if lex.HOLD.search(text) and not operations:
+    if cues.HOLD.search(text) and not operations:
         return frozenset({"hold"})
-    if lex.CLOSING.search(text) and not operations:
+    if cues.CLOSING.search(text) and not operations:
         return frozenset({"close"})
-    if lex.APOLOGY.search(text) and not operations and "§" not in text:
+    if cues.APOLOGY.search(text) and not operations and "§" not in text:
         return frozenset({"apology"})
     content = [w for w in _words(text) if not _is_filler(w)]
     return frozenset({"inform"}) if content or "§" in text or operations else frozenset()
@@ -289,8 +301,8 @@ def _request(text: str, asking: bool, told: bool, operations: set[str], asked: f
             text,
         )
     )
-    confirm = bool(lex.CONFIRM.search(text)) and not choice
-    give = bool(lex.GIVE.search(text))
+    confirm = bool(cues.CONFIRM.search(text)) and not choice
+    give = bool(cues.GIVE.search(text))
     if asked & lex.IDENTITY and give and not (confirm and operations):
         return {"ask_identity"}
     wh_first = re.match(
@@ -298,13 +310,13 @@ def _request(text: str, asking: bool, told: bool, operations: set[str], asked: f
     )
     if (
         confirm
-        and not (lex.WH.search(text) and not re.search(r"shall i|should i|proceed|go ahead|confirm", text))
+        and not (cues.WH.search(text) and not re.search(r"shall i|should i|proceed|go ahead|confirm", text))
         and not wh_first
     ):
         return {"ask_confirm"}
     if asked and (give or asking or text.rstrip(" .!").endswith("please")):
         return {"ask_info"}
-    if told and not asked and not lex.WH.search(text):
+    if told and not asked and not cues.WH.search(text):
         return {"told"}
     if asking or re.search(
         r"\b(?:tell me|let me know|need to know|choose|select|specify|share|provide|pick|indicate|read me)\b", text
@@ -366,12 +378,15 @@ def stem(word: str) -> str:
 
 
 _VOCATIVE = re.compile(
-    r"(?:^|[.!?]\s+|\n)(?:thank you(?: so much| very much)?|thanks(?: so much| a lot)?|hi|hello|hey|dear|great|sorry|perfect|okay|ok|alright|sure|got it|good (?:morning|afternoon|evening))[, ]+([A-Z][\w'-]{1,30})(?:[ ][A-Z][\w'-]{1,30})?(?=[,.!\s]|$)",
+    r"(?:^|[.!?]\s+|\n)(?:thank you(?: so much| very much)?|thanks(?: so much| a lot)?|hi|hello|hey|dear|great"
+    r"|sorry|perfect|okay|ok|alright|sure|got it|good (?:morning|afternoon|evening))[, ]+([A-Z][\w'-]{1,30})(?:[ "
+    r"][A-Z][\w'-]{1,30})?(?=[,.!\s]|$)",
     re.IGNORECASE,
 )
 _CAPITAL = re.compile(r"(?<=[a-z0-9,:;(\"'/>$€-] )[\"'(]?([A-Z][a-z]{1,30})\b|(?<![\w-])([A-Z]{3,8})\b(?![-_ ]?\d)")
 _COMMON_CODES = frozenset(
-    "sim vpn dns los apn usd eur gbp faq pin led leds ont pon lan wan url zip usb tv pc id ssid sms mms yes no not and ok the for you are wifi lte nfc gps pdf asap eta fyi esim mac ip wlan".split()
+    "sim vpn dns los apn usd eur gbp faq pin led leds ont pon lan wan url zip usb tv pc id ssid sms mms yes no "
+    "not and ok the for you are wifi lte nfc gps pdf asap eta fyi esim mac ip wlan".split()
 )
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 MAX_TEXT = 16_000
 """Characters of a message that are read; ours, above every turn of the recorded retail file (longest 9,892)."""
-MAX_FACTS = 100_000
-"""Characters of observations that are read, the latest ones; ours, bounds the time of a verdict."""
+MAX_FACTS = 60_000
+"""Characters of observations that are read, the latest ones; ours, above the recorded retail file (largest 36,079)."""
 MAX_DEPTH = 40
 
 _QUOTES = str.maketrans(
@@ -61,15 +61,19 @@ _CONTRACTIONS = tuple(
 
 
 def unwrap(text: str) -> str:
-    """Return the `message` string of a text that is one JSON object holding one, else the text."""
+    """Return the `message` string of a text that is one JSON object holding one, else the text.
+
+    Strings of two or more words under other keys are shown to the customer as well, and follow the message.
+    """
     stripped = text.strip()
     if stripped[:3] == "```" and stripped.endswith("```"):
         stripped = re.sub(r"^```\w*|```$", "", stripped).strip()
-    if stripped.startswith("{"):
-        value = parse_json(stripped)
-        if isinstance(value, dict) and isinstance(value.get("message"), str):
-            return str(value["message"])
-    return text
+    value = parse_json(stripped) if stripped.startswith("{") else None
+    if not isinstance(value, dict) or not isinstance(value.get("message"), str):
+        return text
+    rest = [value[key] for key in value if key != "message"]
+    told = [leaf for item in rest for leaf in leaves(item) if isinstance(item, dict | list) or " " in leaf.strip()]
+    return "\n".join([value["message"], *told])
 
 
 def parse_json(text: str) -> Any:

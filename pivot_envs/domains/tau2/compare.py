@@ -15,10 +15,13 @@ from typing import Any
 from pivot_envs.contracts import Side
 from pivot_envs.domains.tau2.canonical import call_key, canonical_value, facts_of
 from pivot_envs.domains.tau2.state import spec_of
-from pivot_envs.domains.tau2.world import Limits, World
+from pivot_envs.domains.tau2.world import ANSWERS, HEARD, Limits, World
 from pivot_envs.records import Candidate, Difference, Level, Observation, ToolCall
 from pivot_envs.verifiers.messages import judge_message
 
+_WORDING = frozenset({"act_missing", "act_added", "sentence_missing", "open_wording"})
+_OMISSIONS = frozenset({"fact_missing", "value_missing", "name_missing", "other_step", "not_done", "no_claim"})
+"""Reasons of the message rules that object to form, or to something left unsaid, but see no contradiction."""
 _EVIDENCE_PATHS = 5
 _EVIDENCE_FACTS = 8
 
@@ -169,9 +172,17 @@ def compare_texts(policy: str, candidate: Candidate, demonstrated: Side, other: 
         last_user=last_user_text(candidate),
         policy=policy,
     )
-    if decision.equal is None and reacted:
+    if reacted and decision.equal is not True and _proven(demonstrated.effect.details["reaction"], decision.reason):
         return Difference(True, "execution", "same_reaction", {"reaction": demonstrated.effect.details["reaction"]})
     return Difference(decision.equal, "rules", decision.reason, decision.evidence)
+
+
+def _proven(reaction: str, objection: str) -> bool:
+    """Whether an equal reaction outweighs what the rules object to: it never does where they see a contradiction."""
+    kinds = {kind.partition(":")[0] for kind in reaction.split("+")}
+    if kinds <= ANSWERS:
+        return objection in _WORDING | _OMISSIONS
+    return not kinds & HEARD and objection in _WORDING
 
 
 def _reactions(demonstrated: Side, other: Side) -> Difference | None:

@@ -47,6 +47,14 @@ class Reaction:
     """What each device call showed, same order."""
 
 
+ANSWERS = frozenset(
+    {"gives_identity", "chooses", "answers", "describes", "device_step", "lacks", "withholds", "cannot", "corrects"}
+)
+"""Reactions in which the customer says or does just what was asked: equal reactions prove equal requests."""
+HEARD = frozenset({"acknowledges", "confused"})
+"""Reactions that show nothing of what was heard: the message itself must be compared."""
+
+
 class Session(Protocol):
     """The live world of one conversation. Cheap to fork."""
 

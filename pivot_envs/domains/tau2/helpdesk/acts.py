@@ -13,7 +13,7 @@ class Act:
     """One speech act. `topic` is a device tool, an operation or a field, by kind; `slots` its values."""
 
     kind: str
-    """step, ask_done, ask_identity, ask_yes, ask_choice, ask_more, ask_need, close; wait, transfer, refuse, greet, inform."""
+    """One of DEMANDING, or wait, transfer, refuse, greet, inform."""
     topic: str = ""
     slots: tuple[tuple[str, str], ...] = ()
     condition: str = ""

@@ -31,7 +31,7 @@ _KEPT = re.compile(
     rf"mbit|line|plan|"
     r"invoice|visit|technician|credit|serial|outage|cancelled|canceled|fixed|works|working|changed|"
     r"unchanged|open|matches|"
-    r"registered|automatic)\b"
+    r"registered|automatic|keeps?|nothing changes|comes?|coming|booked|scheduled|moved|solved|resolved|online|speed)\b"
 )
 _FILLER = frozenset(
     "a an the i we you it is am are was were be been to of in on at for and or so my our your me us that this there "
@@ -73,12 +73,26 @@ def shorten_agent(text: str) -> str:
         return "done " + facts if facts else _words(plain)
     if not pieces:
         return "hello" if "greet" in kinds else _words(plain)
-    return " . ".join(dict.fromkeys(pieces))
+    short = " . ".join(dict.fromkeys(pieces))
+    if "ask_yes" not in kinds:
+        return short
+    unsaid = [word for word in dict.fromkeys(_FACT.findall(plain)) if word not in short.lower()]
+    return f"{_upper(' '.join(unsaid))} . {short}" if unsaid else short
+
+
+_FACT = re.compile(rf"\b(?:{_ID}|\d+ (?:euro|hours|mbit)|\d+ june)\b")
+"""What a question for consent names as its grounds."""
 
 
 def _facts(plain: str) -> str:
-    found = [match.group(0) for match in _KEPT.finditer(_days(plain))]
-    return " ".join(word.upper() if re.fullmatch(_ID, word) else word for word in dict.fromkeys(found))
+    found = dict.fromkeys(match.group(0) for match in _KEPT.finditer(_days(plain)))
+    # A month before a number would read as a date.
+    months = [word for word in found if word in ("may", "april", "march")]
+    return _upper(" ".join([word for word in found if word not in months] + months))
+
+
+def _upper(words: str) -> str:
+    return " ".join(word.upper() if re.fullmatch(_ID, word) else word for word in words.split())
 
 
 def _days(plain: str) -> str:
@@ -87,7 +101,7 @@ def _days(plain: str) -> str:
 
 def _words(plain: str) -> str:
     words = [w for w in re.findall(r"[\w@.+-]*\w", plain) if w not in _FILLER]
-    return " ".join(word.upper() if re.fullmatch(_ID, word) else word for word in words[:MAX_WORDS])
+    return _upper(" ".join(words[:MAX_WORDS]))
 
 
 def _ask_yes(act: Act, plain: str, facts: str) -> str:
@@ -96,9 +110,10 @@ def _ask_yes(act: Act, plain: str, facts: str) -> str:
     euros = re.findall(r"\b(\d+(?:\.\d+)?) (?:euro|eur)\b", plain)
     amount = f" {euros[-1]} euro" if euros else ""
     when = " ".join(filter(None, (act.slot("slot").replace("/", " "), _short_day(act.slot("day")), act.slot("part"))))
+    month = " a month" if amount and "month" in plain else ""
     plan = act.slot("plan") or next(iter(re.findall(r"\b(basic|plus|max|giga)\b", plain)), "")
     return {
-        "change_plan": f"shall i change plan to {plan.replace('/', ' ')}{amount}{line} ?",
+        "change_plan": f"shall i put{line.replace(' on', '')} on {plan.replace('/', ' ')} plan{amount}{month} ?",
         "issue_credit": f"shall i credit{amount}{line} ?",
         "cancel_visit": f"shall i cancel {visit} ?",
         "schedule_visit": f"shall i book visit {when} ?",
@@ -167,7 +182,7 @@ _ACTS: dict[str, Callable[[Act, str, str], str]] = {
     "ask_choice": _ask_choice,
     "ask_more": lambda act, plain, facts: "anything else ?",
     "ask_need": lambda act, plain, facts: "how can i help ?",
-    "close": lambda act, plain, facts: "goodbye",
+    "close": lambda act, plain, facts: "anything else ? if not goodbye" if act.topic == "asked" else "goodbye",
     "wait": lambda act, plain, facts: "one moment",
     "transfer": lambda act, plain, facts: "transferring you to a colleague",
     "refuse": lambda act, plain, facts: f"sorry not possible {facts}".rstrip(),
@@ -198,7 +213,9 @@ _KNOWN = {
     for phrase in phrases
 }
 _LEADS = tuple(
-    (phrase.partition("{")[0].lower(), kind) for kind in ("next_need", "repeats_need") for phrase in PHRASES[kind]
+    (phrase.partition("{")[0].lower(), kind)
+    for kind in ("next_need", "repeats_need", "holds_back")
+    for phrase in PHRASES[kind]
 )
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pivot_envs.domains.tau2.helpdesk.acts import Act
+from pivot_envs.domains.tau2.helpdesk.clauses import normalise
 from pivot_envs.domains.tau2.helpdesk.needs import FAULTS, MONTH_NAMES
 from pivot_envs.domains.tau2.helpdesk.session import HelpdeskSession
 from pivot_envs.domains.tau2.helpdesk.speech import understand
@@ -39,6 +40,7 @@ PHRASES: dict[str, tuple[str, ...]] = {
     "lacks": ("I do not know that number.",),
     "withholds": ("I would rather not tell you that.",),
     "describes": ("I cannot say exactly.",),
+    "holds_back": ("Wait, I am not done yet. {text}",),
     "next_need": ("Yes, one more thing. {text}", "Yes, there is something else. {text}"),
     "repeats_need": ("But this is not settled yet. {text}", "We are not done. {text}"),
     "states_need": ("{text}",),
@@ -150,7 +152,8 @@ def _listen(turn: _Turn, acts: Sequence[Act], need: Mapping[str, Any]) -> None:
     """React to a message that asks for nothing."""
     kinds = {act.kind for act in acts}
     texts = turn.agentspoken()
-    news = is_settled(turn.session, need, texts) and kinds & {"inform", "refuse"}
+    news = "inform" in kinds or "refuse" in kinds and need["mode"] == "blocked"
+    news = news and is_settled(turn.session, need, texts) and _is_about(need, turn.text)
     if "transfer" in kinds:
         turn.say("hears_transfer")
     elif news and "wait" not in kinds:
@@ -163,6 +166,30 @@ def _listen(turn: _Turn, acts: Sequence[Act], need: Mapping[str, Any]) -> None:
         turn.say("acknowledges")
     else:
         turn.say("greets" if kinds else "confused")
+
+
+def _is_about(need: Mapping[str, Any], text: str) -> bool:
+    """Whether news fits what was done: a cancelled visit is none that was booked, a kept plan is no new one."""
+    plain = normalise(text)
+    kept = bool(_UNCHANGED.search(plain))
+    if need["intent"] == "change_plan":
+        return kept != bool(need["mode"] == "normal")
+    topic = _NEWS.get(need["intent"], _NEWS["fault"] if need["intent"] in FAULTS else "")
+    return bool(re.search(topic, plain)) and not kept
+
+
+_UNCHANGED = re.compile(
+    r"\b(?:unchanged|nothing changes|keeps?|leave|stays?|remains?|not changed?|cannot|not possible|unable|only)\b"
+)
+_NEWS = {
+    "cancel_visit": r"\bcancel|\bcalled off\b|\bno technician\b|\bnobody\b",
+    "book_visit": r"\b(?:june|booked|scheduled|fixed|comes?|coming|confirmed|accepted)\b",
+    "move_visit": r"\b(?:june|booked|rebooked|moved|scheduled|fixed|comes?|coming|confirmed|accepted)\b",
+    "outage_credit": r"\bcredit|\brefund|\beuro\b|\bmoney\b",
+    "router_check": r"\b(?:serial|router|match\w*|registered|right|records?|file|r\d{4})\b",
+    "fault": r"\b(?:work\w*|fixed|mbit|speed\w*|solved|resolved|fine|internet|connect\w*|line|back|online|fault)\b",
+}
+"""What news about an intent has to speak of for the customer to take the need as met."""
 
 
 def _step(turn: _Turn, act: Act, current: int) -> None:
@@ -353,12 +380,13 @@ def _ask_more(turn: _Turn, act: Act, current: int) -> None:
     needs = turn.data["needs"]
     texts = turn.agentspoken()
     variant = zlib.crc32(turn.task.task_id.encode()) % 3
+    blunt = act.kind == "close" and act.topic != "asked"
     for i, need in enumerate(needs[: current + 1]):
         if not is_settled(turn.session, need, texts) and not _gave_up(turn, need):
-            turn.say(f"repeats_need:{i}", text=need["texts"][variant])
+            turn.say(f"holds_back:{i}" if blunt else f"repeats_need:{i}", text=need["texts"][variant])
             return
     if current + 1 < len(needs):
-        turn.say(f"next_need:{current + 1}", text=needs[current + 1]["texts"][variant])
+        turn.say(f"{'holds_back' if blunt else 'next_need'}:{current + 1}", text=needs[current + 1]["texts"][variant])
     else:
         turn.say("closes" if act.kind == "close" else "nothing_else")
 

@@ -311,7 +311,7 @@ def _repair(recording: Recording, desk: _Desk) -> bool:
 
 def _mended(recording: Recording) -> bool:
     """Whether the cable was all that was wrong; otherwise the agent looks at the lights once more."""
-    return recording.session.tables["lines"].peek(recording.session.line)["fibre"] == "ok"
+    return bool(recording.session.tables["lines"].peek(recording.session.line)["fibre"] == "ok")
 
 
 def _finish_repair(recording: Recording, desk: _Desk) -> bool:

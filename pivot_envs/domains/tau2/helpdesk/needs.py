@@ -256,7 +256,7 @@ def _router_check(tables: Tables, draw: Draw, plan: Plan, customer: str, line: s
         other = f"R{1000 + draw.below(9000)}"
         plan.setup.append(["devices", line, {"serial": other}])
         _transfer(plan, "router_mismatch")
-        return other != tables["lines"][line]["serial"]
+        return bool(other != tables["lines"][line]["serial"])
     plan.facts.append(tables["lines"][line]["serial"])
     return True
 

@@ -51,8 +51,8 @@ def _settle(acts: list[Act]) -> tuple[Act, ...]:
     if any(act.is_demanding and act != Act("close", "thanks") or act.kind in ("greet", "wait") for act in acts):
         acts = [act for act in acts if act != Act("close", "thanks")]
     kinds = {act.kind for act in acts}
-    if "close" in kinds:
-        acts = [act for act in acts if act.kind != "ask_more"]
+    if {"close", "ask_more"} <= kinds:  # `Anything else? If not, goodbye.`
+        acts = [act if act.kind != "close" else Act("close", "asked") for act in acts if act.kind != "ask_more"]
     if "ask_more" in kinds or "ask_identity" in kinds:
         acts = [act for act in acts if act.kind != "ask_need"]
     choices = {act.topic for act in acts if act.kind == "ask_choice"}
@@ -68,9 +68,10 @@ def _settle(acts: list[Act]) -> tuple[Act, ...]:
     topics: set[str] = set()
     settled = []
     for act in acts:  # one question for one operation, however often it is repeated
-        if act.kind == "ask_yes" and act.topic in topics:
-            continue
-        topics.add(act.topic if act.kind == "ask_yes" else "")
+        if act.kind == "ask_yes":
+            if act.topic in topics:
+                continue
+            topics.add(act.topic)
         settled.append(act)
     return tuple(settled)
 

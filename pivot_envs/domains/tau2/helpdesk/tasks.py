@@ -30,6 +30,8 @@ PAIRS = (
     ("cancel_visit", "outage_credit"), ("move_visit", "invoice_query"), ("change_plan", "invoice_query"),
     ("outage_credit", "change_plan"), ("invoice_query", "outage_credit"),
 )  # fmt: skip
+Wanted = tuple[tuple[str, ...], int]
+"""Intents of a task, and which variant."""
 UNSEEN_PAIRS = (("hung_router", "outage_credit"), ("stuck_port", "change_plan"), ("loose_cable", "move_visit"))
 """Pairs of needs that no train task holds."""
 
@@ -39,8 +41,9 @@ def all_tasks(seed: int = 0) -> tuple[Task, ...]:
     """Return the 160 tasks, train first."""
     tables = build(seed)
     customers = list(tables["customers"])
-    train = [((intent,), k) for k in range(5) for intent in INTENTS] + [(pair, k) for k in range(3) for pair in PAIRS]
-    test = [((intent,), k) for k in (2, 4) for intent in INTENTS]
+    train: list[Wanted] = [((intent,), k) for k in range(5) for intent in INTENTS]
+    train += [(pair, k) for k in range(3) for pair in PAIRS]
+    test: list[Wanted] = [((intent,), k) for k in (2, 4) for intent in INTENTS]
     test += [(pair, k) for k in range(3) for pair in UNSEEN_PAIRS] + [(pair, 0) for pair in PAIRS[::3]]
     return (
         *_draw_tasks(tables, seed, "train", customers[:TRAIN_CUSTOMERS], train),
@@ -48,9 +51,7 @@ def all_tasks(seed: int = 0) -> tuple[Task, ...]:
     )
 
 
-def _draw_tasks(
-    tables: Tables, seed: int, split: str, customers: list[str], wanted: list[tuple[tuple[str, ...], int]]
-) -> list[Task]:
+def _draw_tasks(tables: Tables, seed: int, split: str, customers: list[str], wanted: list[Wanted]) -> list[Task]:
     """Give each wanted combination the first unused customer whose data allows it."""
     draw = Draw(f"helpdesk-tasks-{seed}-{split}")
     # The choosiest first, so that those customers are not spent on needs anybody can have.

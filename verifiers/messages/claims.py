@@ -1,0 +1,242 @@
+"""Rungs on claims: what is done, offered or told to be done, opposites, denials, hedges and conditions."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+from pivot_envs.verifiers.messages import cues
+from pivot_envs.verifiers.messages import lexicon as lex
+from pivot_envs.verifiers.messages.decision import ASKS, Finding, Pair, denies, different
+from pivot_envs.verifiers.messages.reading import Reading, canonical, is_negated, members_in
+
+_FINISHED = re.compile(
+    r"\b(?:(?:i|we) (?:have )?(?:now |already |just |also )*(?:completed|done|processed|submitted|finished"
+    r"|executed|performed|carried out|taken care)"
+    r"|(?:it|this|that|everything) (?:is|has been|was) (?:now |already |all )*(?:done|completed|processed"
+    r"|submitted|taken care of))\b"
+)
+
+
+_OTHER = re.compile(
+    r"\b(?:your|the|an)? ?(?:other|another|second|remaining) (?:order|reservation|booking|line|account|item|visit"
+    r"|flight|card|contract)s?\b"
+)
+
+
+def operations(pair: Pair) -> Finding:
+    """What is claimed done was demonstrated done; nothing is left out, promised or offered on top."""
+    shown, other = pair.shown, pair.other
+    if false_report := other.operations("done") & lex.EFFECTIVE - shown.operations("done") - _past_status(shown):
+        return different("claims_done", operations=false_report)
+    second = _OTHER.search(other.text)
+    if second and not _OTHER.search(shown.text) and other.operations("done", "will"):
+        return different("claim_added", found=second.group())
+    if (
+        ("ask_confirm" in shown.acts or not shown.operations("done"))
+        and (deed := _FINISHED.search(other.text))
+        and not _FINISHED.search(shown.text)
+    ):
+        return different("claims_done", found=deed.group())
+    generic = bool(cues.DONE_WORDS.search(other.text))
+    undone = shown.operations("done") & lex.EFFECTIVE - other.operations("done", "mention", "state") - {"on", "off"}
+    if undone and not (generic and not other.operations("ask") & undone):
+        return different("not_done", operations=undone)
+    required = (shown.operations() | shown.operations(negated=True)) - {
+        "fix",
+        "on",
+        "off",
+        "found",
+        "book",
+        "modify",
+        "speed_test",
+        "charge",
+        "credit",
+    }
+    present = other.operations() | other.operations(negated=True)
+    if any("certificate" in a.text for a in other.atoms):
+        required -= {"certificate"}
+    if missing := required - present - _soft(shown, "mention", "purpose"):
+        return different("operation_missing", operations=missing)
+    known = shown.operations() | shown.operations(negated=True)
+    gifts = (other.operations() & lex.BENEFITS) - known
+    if gifts:
+        return different("benefit_added", operations=gifts)
+    extra = (other.operations("done", "will", "told", "ask", "can") & (lex.EFFECTIVE | lex.DEVICE)) - known
+    if extra - _soft(other, "mention", "condition", "purpose"):
+        return different("operation_added", operations=extra)
+    return _told(pair)
+
+
+def _past_status(reading: Reading) -> frozenset[str]:
+    """Operations the demonstration names in a state that amounts to done (`status: cancelled`)."""
+    return frozenset(
+        m.operation
+        for m in reading.mentions
+        if m.mode == "mention" and not m.negated and m.operation not in ("refund", "credit", "charge")
+    )
+
+
+def _soft(reading: Reading, *modes: str) -> frozenset[str]:
+    """Operations named in these modes only."""
+    named = frozenset(m.operation for m in reading.mentions if m.mode in modes and m.operation != "free")
+    return named - frozenset(m.operation for m in reading.mentions if m.mode not in modes)
+
+
+def _told(pair: Pair) -> Finding:
+    def steps(reading: Reading) -> frozenset[str]:
+        return frozenset(
+            m.operation
+            for m in reading.mentions
+            if "instruct" in reading.sentences[m.sentence].acts
+            and m.operation in lex.DEVICE
+            and m.mode in ("told", "ask")
+        )
+
+    a, b = steps(pair.shown), steps(pair.other)
+    if a != b:
+        return different("other_step", demonstrated=a, candidate=b)
+    here, there = _handled(pair.shown), _handled(pair.other)
+    if here - there and there - here:
+        return different("other_step", demonstrated=here, candidate=there)
+    return None
+
+
+def _handled(reading: Reading) -> frozenset[str]:
+    """Things the customer is told to handle."""
+    texts = [s.text for s in reading.sentences if "instruct" in s.acts]
+    return frozenset(
+        m for text in texts for group in ("setting", "part", "network", "cable") for m in members_in(text, group)
+    )
+
+
+def opposites(pair: Pair) -> Finding:
+    """No claim is turned into its opposite word."""
+    for name, left, right in lex.OPPOSITES:
+        shown = (bool(left.search(pair.shown.text)), bool(right.search(pair.shown.text)))
+        other = (bool(left.search(pair.other.text)), bool(right.search(pair.other.text)))
+        if shown in ((True, False), (False, True)) and other == (shown[1], shown[0]):
+            if name in ("edge", "sequence", "gain", "work", "move", "always") and denies(pair.shown) != denies(
+                pair.other
+            ):
+                continue
+            return different("opposite", pair=name)
+    return None
+
+
+def polarity(pair: Pair) -> Finding:
+    """No answer, operation, option or sentence is denied on one side only."""
+    yes = re.compile(r"^\W*(yes|yep|yeah|no|nope)\b(?! (?:problem|worries|need))")
+    first, second = yes.match(pair.shown.text), yes.match(pair.other.text)
+    if first and second and first[1][0] != second[1][0]:
+        return different("answer_flipped", demonstrated=first[1], candidate=second[1])
+    for operation in pair.shown.operations() | pair.shown.operations(negated=True):
+        a = {m.negated for m in pair.shown.mentions if m.operation == operation}
+        b = {m.negated for m in pair.other.mentions if m.operation == operation}
+        if a and b and not a & b:
+            return different("negated", operation=operation)
+    return _things_denied(pair) or _denial(pair) or _sentences_denied(pair)
+
+
+def _sentences_denied(pair: Pair) -> Finding:
+    """Each sentence against the one it repeats: the same words with another count of negations is another claim."""
+    if max(len(pair.shown.sentences), len(pair.other.sentences)) > MAX_SENTENCES:
+        return None
+    here = [(s, _bag(s.text)) for s in pair.shown.sentences]
+    for sentence in pair.other.sentences:
+        bag = _bag(sentence.text)
+        if sum(bag.values()) < 2:
+            continue
+        rivals = [(_overlap(bag, other), _negations(shown.text), shown) for shown, other in here]
+        best = max((r[0] for r in rivals), default=0.0)
+        count = _negations(sentence.text)
+        if best >= (0.75 if sum(bag.values()) > 2 else 0.9) and all(
+            n != count for score, n, _ in rivals if score >= best - 0.1
+        ):
+            return different("negated", sentence=sentence.text[:160])
+    return None
+
+
+MAX_SENTENCES = 150
+
+
+def _negations(text: str) -> int:
+    return len(cues.NEGATION.findall(cues.NOT_NEGATION.sub(" ", text)))
+
+
+def _bag(text: str) -> Counter[str]:
+    words = re.findall(r"§\d+|[^\W\d_]{2,}", text)
+    return Counter(
+        "§" if w[0] == "§" else canonical(w) for w in words if not cues.NEGATION.fullmatch(w) and w not in _WEAK
+    )
+
+
+_WEAK = frozenset(
+    "is are was were be been has have had do does did the a an to of can will would i you your we not".split()
+)
+
+
+def _overlap(a: Counter[str], b: Counter[str]) -> float:
+    total = sum(a.values()) + sum(b.values())
+    return 2 * sum((a & b).values()) / total if total else 0.0
+
+
+def _things_denied(pair: Pair) -> Finding:
+    """`X but not Y` against `Y but not X`: each named option with its polarity."""
+    for group in ("payment", "cabin", "document", "setting", "trip"):
+        shown, other = _polarities(pair.shown, group), _polarities(pair.other, group)
+        flipped = [m for m in shown if m in other and not shown[m] & other[m]]
+        if flipped and (len(shown) > 1 or group == "document"):
+            return different("negated", options=flipped)
+    return None
+
+
+def _polarities(reading: Reading, group: str) -> dict[str, set[bool]]:
+    found: dict[str, set[bool]] = {}
+    for sentence in reading.sentences:
+        for clause in re.split(r", | and | but | or |: ", sentence.text):
+            for member in members_in(clause, group):
+                found.setdefault(member, set()).add(is_negated(clause))
+    return found
+
+
+def _denial(pair: Pair) -> Finding:
+    shown, other = _denied_clauses(pair.shown), _denied_clauses(pair.other)
+    if bool(shown) == bool(other) or _unspoken(pair):
+        return None
+    if other:
+        return different("denial_added", clause=other[0][:120])
+    rest = pair.other
+    for clause in shown:
+        words = {
+            canonical(w)
+            for w in re.findall(r"[^\W\d_]{3,}", clause)
+            if w not in lex.STOP and not cues.NEGATION.search(w)
+        }
+        if words & rest.lemmas or "§" in clause:
+            return different("negated", clause=clause[:120])
+    return None
+
+
+def _unspoken(pair: Pair) -> bool:
+    return not (pair.shown.acts & {"inform", "refuse", "told", "instruct", "ask_confirm"})
+
+
+def _denied_clauses(reading: Reading) -> list[str]:
+    return [
+        c
+        for s in reading.sentences
+        if not s.acts & ASKS
+        for c in re.split(r", | and | but | because |: ", s.text)
+        if is_negated(c)
+    ]
+
+
+def hedged(pair: Pair) -> Finding:
+    """No doubt or condition is added."""
+    for name, pattern in (("hedged", cues.HEDGE), ("conditional", cues.CONDITION), ("conditional", cues.IF_CLAUSE)):
+        found = pattern.search(pair.other.text)
+        excuse = cues.HEDGE_FREE if name == "hedged" else cues.CONDITION_FREE
+        if found and not pattern.search(pair.shown.text) and not excuse.search(pair.shown.text):
+            return different(name, found=found.group())
+    return None
