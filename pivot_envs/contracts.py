@@ -102,13 +102,13 @@ class Domain(Protocol):
 
 @dataclass(frozen=True)
 class TurnReport:
-    """How one recorded turn replays: `observations` holds exact, normalised or drift for each observation before it
-    that was new since the previous turn."""
+    """How one recorded turn replays."""
 
     turn: int
     kind: str
     """calls, text, or scripted (a greeting the policy never chose)."""
     observations: tuple[str, ...]
+    """exact, normalised or drift, for each observation before it that was new since the previous turn."""
     dropped: str = ""
     """Why the turn is no candidate by default; empty if it is one."""
 
@@ -226,9 +226,7 @@ class Policy(Protocol):
     def fingerprint(self) -> str:
         """Hash of the weights or the script; profiles of another fingerprint are refused."""
 
-    def sample(
-        self, prompts: Sequence[Prompt], n: int, sampling: Sampling, seed: int
-    ) -> Iterable[list[Completion]]:
+    def sample(self, prompts: Sequence[Prompt], n: int, sampling: Sampling, seed: int) -> Iterable[list[Completion]]:
         """Draw n completions for each prompt, in order. Seeds derive from `seed`, prompt id and sample index."""
 
 

@@ -73,7 +73,7 @@ class Action:
 
 @dataclass(frozen=True)
 class InitialState:
-    """Where a trajectory starts: `kind` task, image, sdist or corpus; `ref` names it; `fingerprint` pins its version."""
+    """Where a trajectory starts: `kind` task, image, sdist or corpus; `ref` names it; `fingerprint` pins it."""
 
     kind: str
     ref: str

@@ -80,7 +80,9 @@ def train_sft(
         )
     folder = None if out_dir is None else RunFolder(Path(out_dir), {})
     if folder:
-        folder.create({"stage": "sft", "config": asdict(config), "policy": policy.name, "examples": turns, "rows": len(rows)})
+        folder.create(
+            {"stage": "sft", "config": asdict(config), "policy": policy.name, "examples": turns, "rows": len(rows)}
+        )
     optimizer = torch.optim.AdamW(policy.model.parameters(), lr=config.lr, weight_decay=0.0)
     losses = []
     for step, batch in enumerate(_batches(rows, config), 1):
@@ -119,8 +121,11 @@ class _Row:
 
 
 def _rows(policy: TransformersPolicy, examples: Sequence[SFTExample]) -> list[_Row]:
-    """Return the sequences of the examples. Turns of one conversation, given in order, become one: where a prompt
-    begins with the whole sequence before it, only what is new is added, so that no token is run twice."""
+    """Return the sequences of the examples.
+
+    Turns of one conversation, given in order, become one: where a prompt begins with the whole sequence before it,
+    only what is new is added, so that no token is run twice.
+    """
     rows: list[_Row] = []
     for example in examples:
         try:

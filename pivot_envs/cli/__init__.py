@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import tyro
@@ -36,9 +36,9 @@ class _TrainWithoutTorch:
         raise AssertionError("train is loaded by name")
 
 
-def commands(first: str) -> dict[str, type[Command]]:
+def commands(first: str) -> dict[str, Callable[..., Command]]:
     """Return the subcommands. `train` imports torch, so it is loaded only where it is the one asked for."""
-    train: type[Command] = _TrainWithoutTorch
+    train: Callable[..., Command] = _TrainWithoutTorch
     if first == "train":
         from pivot_envs.cli.training import TrainCommand
 

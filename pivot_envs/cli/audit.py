@@ -59,16 +59,24 @@ def _print(report: AuditReport) -> None:
     columns = ["", "rows", "agreement", "false accepts", "false rejects", "abstained", "failed"]
     tallies = [("effect verifier", report.total), *report.baselines.items()]
     rows = [
-        (name, t.rows, _share(t.agreement), t.false_accepts, t.false_rejects, t.abstained, t.failed) for name, t in tallies
+        (name, t.rows, _share(t.agreement), t.false_accepts, t.false_rejects, t.abstained, t.failed)
+        for name, t in tallies
     ]
     table("agreement with the labels", columns, rows)
     if len(report.by_kind) > 1:
         kinds = sorted(report.by_kind.items(), key=lambda item: (item[1].agreement or 0, item[0]))
-        table("by kind", columns, [
-            (name, t.rows, _share(t.agreement), t.false_accepts, t.false_rejects, t.abstained, t.failed) for name, t in kinds
-        ])
+        table(
+            "by kind",
+            columns,
+            [
+                (name, t.rows, _share(t.agreement), t.false_accepts, t.false_rejects, t.abstained, t.failed)
+                for name, t in kinds
+            ],
+        )
     if report.left_out:
-        console().print("left out: " + ", ".join(f"{n} rows of truth {truth!r}" for truth, n in report.left_out.items()))
+        console().print(
+            "left out: " + ", ".join(f"{n} rows of truth {truth!r}" for truth, n in report.left_out.items())
+        )
 
 
 def _share(value: float | None) -> str:

@@ -10,8 +10,9 @@ import importlib.util
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -92,9 +93,11 @@ class Demo:
             _stage(found, "5. profile (scripted test policy)", lambda: self._profile(scorer, noisy(scorer), "full"))
             _stage(found, "6. select", lambda: self._select(found, trajectories, scorer))
         for name in OFFICIAL:
-            _stage(found, f"official domain {name}", lambda name=name: _official(name, self.recorded, found))
-        found.not_run += ["docker sandboxes, search and a language model judge: not part of this version",
-                          "GPU: this run used the CPU only"]
+            _stage(found, f"official domain {name}", partial(_official, name, self.recorded, found))
+        found.not_run += [
+            "docker sandboxes, search and a language model judge: not part of this version",
+            "GPU: this run used the CPU only",
+        ]
         self._finish(found)
         return 0
 
@@ -129,7 +132,9 @@ class Demo:
         scorer = open_scorer(trajectories, "effect", "hermes", STYLE, None)
         judge = open_scorer(held_out, "effect", "hermes", STYLE, None, split="test")
         policy = training.tiny_policy(scorer, trajectories, STYLE)
-        _stage(found, "5. imitate (SFT)", lambda: training.warm_up(policy, scorer, self.sft_epochs, self.output / "sft"))
+        _stage(
+            found, "5. imitate (SFT)", lambda: training.warm_up(policy, scorer, self.sft_epochs, self.output / "sft")
+        )
         rollouts = _stage(found, "6. profile", lambda: self._profile(scorer, policy, STYLE))
         kept = _stage(found, "7. select", lambda: self._select(found, trajectories, scorer))
         before = _stage(found, "8. held-out turns, before", lambda: training.held_out_share(policy, judge))
@@ -139,7 +144,9 @@ class Demo:
             return
         pivots = self.output / "pivots.jsonl"
         run = self.output / "grpo"
-        result = _stage(found, "9. GRPO", lambda: training.demo_grpo(policy, pivots, trajectories, STYLE, self.steps, run))
+        result = _stage(
+            found, "9. GRPO", lambda: training.demo_grpo(policy, pivots, trajectories, STYLE, self.steps, run)
+        )
         found.curve = list(result.metrics)
         after = _stage(found, "10. held-out turns, after", lambda: training.held_out_share(policy, judge))
         trained = sum(int(row["rollouts"]) for row in result.metrics)
@@ -149,9 +156,11 @@ class Demo:
         seconds = time.perf_counter() - found.started
         table("what came of it", ["stage", "result", "s"], [(n, r, f"{s:.1f}") for n, r, s in found.stages])
         for arm in found.arms:
-            console().print(f"{arm['arm']}: {arm['held-out turns accepted'][0]:.3f} of held-out turns accepted "
-                            f"(95 % {arm['held-out turns accepted'][1]:.3f}-{arm['held-out turns accepted'][2]:.3f}), "
-                            f"{arm['rollouts']} rollouts including profiling")
+            console().print(
+                f"{arm['arm']}: {arm['held-out turns accepted'][0]:.3f} of held-out turns accepted "
+                f"(95 % {arm['held-out turns accepted'][1]:.3f}-{arm['held-out turns accepted'][2]:.3f}), "
+                f"{arm['rollouts']} rollouts including profiling"
+            )
         if len(found.arms) == 2:
             console().print(_words(found.arms))
         console().print("\nnot run here:")
@@ -207,7 +216,11 @@ def _writing_turn(env: PivotEnv) -> Candidate:
     for pivot_id in env.bench.source.ids():
         candidate = env.bench.source.get(pivot_id)
         state = env.bench.restore(candidate)
-        changed = state.execute(env.bench.domain.demonstration(candidate)).delta if candidate.message.get("tool_calls") else {}
+        changed = (
+            state.execute(env.bench.domain.demonstration(candidate)).delta
+            if candidate.message.get("tool_calls")
+            else {}
+        )
         state.close()
         if changed:
             return candidate
@@ -238,7 +251,11 @@ def _message(*calls: ToolCall) -> dict[str, Any]:
         "role": "assistant",
         "content": "",
         "tool_calls": [
-            {"id": f"call_{n}", "type": "function", "function": {"name": c.name, "arguments": json.dumps(dict(c.arguments))}}
+            {
+                "id": f"call_{n}",
+                "type": "function",
+                "function": {"name": c.name, "arguments": json.dumps(dict(c.arguments))},
+            }
             for n, c in enumerate(calls)
         ],
     }
@@ -290,8 +307,8 @@ def _install() -> str:
     return INSTALL
 
 
-def _words(arms: list[Mapping[str, Any]]) -> str:
+def _words(arms: Sequence[Mapping[str, Any]]) -> str:
     (base, low, high), (after, *_rest) = arms[0]["held-out turns accepted"], arms[1]["held-out turns accepted"]
     if low <= after <= high:
-        return "The difference between the two is within the interval: this short run shows that the road works, not a gain."
+        return "The difference lies within the interval: this short run shows that the road works, not a gain."
     return f"PivotRL {'raised' if after > base else 'lowered'} the share of accepted held-out turns in this run."

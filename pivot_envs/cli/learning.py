@@ -10,7 +10,16 @@ from typing import Annotated, Any
 import tyro
 
 from pivot_envs import selection
-from pivot_envs.cli.screen import Flag, console, error_console, existing, parent_exists, print_json, progress, world_options
+from pivot_envs.cli.screen import (
+    Flag,
+    console,
+    error_console,
+    existing,
+    parent_exists,
+    print_json,
+    progress,
+    world_options,
+)
 from pivot_envs.contracts import Policy
 from pivot_envs.domains import resolve
 from pivot_envs.endpoint import EndpointConfig, EndpointPolicy
@@ -33,12 +42,20 @@ def first_domain(trajectories: Path) -> str:
     raise ConfigError(f"{trajectories} holds no trajectory")
 
 
-def open_scorer(trajectories: Path, verifier: str, codec: str, style: str, tau2_path: str | None, **files: Any) -> Scorer:
+def open_scorer(
+    trajectories: Path, verifier: str, codec: str, style: str, tau2_path: str | None, **files: Any
+) -> Scorer:
     """Return a scorer over a trajectory file."""
     family, domain = resolve(first_domain(trajectories))
     return Scorer(
-        family, domain, trajectories=str(trajectories), verifier=verifier, action_codec=codec, prompt_style=style,
-        domain_options=world_options(family, domain, tau2_path), **files,
+        family,
+        domain,
+        trajectories=str(trajectories),
+        verifier=verifier,
+        action_codec=codec,
+        prompt_style=style,
+        domain_options=world_options(family, domain, tau2_path),
+        **files,
     )
 
 
@@ -84,7 +101,13 @@ class ProfileCommand:
                 bar.update(bar.task_ids[0], completed=state.done, total=state.total)
 
             summary = profile(
-                scorer, make(scorer), self.config, self.output, candidates=chosen, trajectories=self.trajectories, progress=show
+                scorer,
+                make(scorer),
+                self.config,
+                self.output,
+                candidates=chosen,
+                trajectories=self.trajectories,
+                progress=show,
             )
         _print_summary(summary)
         return 0
@@ -119,8 +142,9 @@ def _first_trajectories(ids: list[str], limit: int | None) -> list[str]:
 
 def _print_summary(summary: ProfileSummary) -> None:
     console().print(
-        f"{summary.candidates} candidates of {summary.trajectories} trajectories profiled, {summary.rollouts} rollouts: "
-        f"{summary.failed} failed, {summary.abstained} abstained; {summary.resumed} trajectories were done before"
+        f"{summary.candidates} candidates of {summary.trajectories} trajectories profiled, "
+        f"{summary.rollouts} rollouts: {summary.failed} failed, {summary.abstained} abstained; "
+        f"{summary.resumed} trajectories were done before"
     )
     for reason, count in {**summary.excluded, **summary.failures}.items():
         console().print(f"  {reason}: {count}")
@@ -148,7 +172,9 @@ class SelectCommand:
         existing(self.trajectories, "--trajectories")
         parent_exists(self.output, "--output")
         if self.trajectories.resolve().parent != self.output.resolve().parent:
-            raise ConfigError(f"--output {self.output} must stand beside {self.trajectories}: pivots refer to it by file name")
+            raise ConfigError(
+                f"--output {self.output} must stand beside {self.trajectories}: pivots refer to it by file name"
+            )
         found = read_profiles(existing(self.profiles, "PROFILES"))
         digest = file_hash(self.trajectories)
         expected = {"trajectories_sha256": digest} if found.provenance.get("trajectories_sha256") else {}
@@ -162,7 +188,9 @@ class SelectCommand:
                 console().print(line)
             console().print(f"wrote {len(chosen.kept)} pivots to {self.output}")
         if not chosen.kept:
-            error_console().print("nothing was kept: look at the histogram, raise --lambda-diff, or profile another policy")
+            error_console().print(
+                "nothing was kept: look at the histogram, raise --lambda-diff, or profile another policy"
+            )
         return 0 if chosen.kept else NOTHING_KEPT
 
 

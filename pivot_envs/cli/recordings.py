@@ -25,7 +25,7 @@ from pivot_envs.cli.screen import (
     tracked,
 )
 from pivot_envs.contracts import Domain, ReplayReport
-from pivot_envs.errors import ConfigError, PivotEnvsError, RecordError
+from pivot_envs.errors import ConfigError, PivotEnvsError
 from pivot_envs.formats import reader
 from pivot_envs.records import Candidate, Trajectory
 from pivot_envs.trajectories import SkippedLines, read_trajectories, write_trajectories
@@ -58,7 +58,9 @@ class Demonstrate:
         tasks = list(domain.tasks(self.split))[: self.limit]
         if not tasks:
             raise ConfigError(f"domain {domain.name!r} has no task in split {self.split!r}")
-        made = (domain.demonstrate(task, seed) for task in tracked(tasks, "demonstrating") for seed in range(self.seeds))
+        made = (
+            domain.demonstrate(task, seed) for task in tracked(tasks, "demonstrating") for seed in range(self.seeds)
+        )
         count = write_trajectories(self.output, made)
         console().print(f"wrote {count} trajectories of {len(tasks)} {domain.name} tasks to {self.output}")
         return 0
@@ -92,7 +94,9 @@ class Import:
             for trajectory in read(self.file, domain=self.domain, **options):
                 turns["trajectories"] += 1
                 turns["turns"] += len(trajectory.assistant_indices)
-                turns["calls"] += sum(bool(trajectory.messages[i].get("tool_calls")) for i in trajectory.assistant_indices)
+                turns["calls"] += sum(
+                    bool(trajectory.messages[i].get("tool_calls")) for i in trajectory.assistant_indices
+                )
                 yield trajectory
 
         write_trajectories(self.output, counted())
@@ -185,20 +189,36 @@ class Check:
 
     def _print(self, counts: _Counts) -> None:
         if self.json:
-            print_json({**{k: v for k, v in vars(counts).items() if not isinstance(v, Counter)}, "kept": counts.kept,
-                        **{k: dict(v) for k, v in vars(counts).items() if isinstance(v, Counter)}})
+            print_json(
+                {
+                    **{k: v for k, v in vars(counts).items() if not isinstance(v, Counter)},
+                    "kept": counts.kept,
+                    **{k: dict(v) for k, v in vars(counts).items() if isinstance(v, Counter)},
+                }
+            )
             return
         total = counts.observations.total()
-        shown = ", ".join(f"{counts.observations[name]} {name}" for name in ("normalised", "drift") if counts.observations[name])
+        shown = ", ".join(
+            f"{counts.observations[name]} {name}" for name in ("normalised", "drift") if counts.observations[name]
+        )
         console().print(f"{counts.trajectories} trajectories replayed, {counts.unreadable} could not be")
-        console().print(f"{counts.observations['exact']} of {total} observations exact" + (f", {shown}" if shown else ""))
+        console().print(
+            f"{counts.observations['exact']} of {total} observations exact" + (f", {shown}" if shown else "")
+        )
         kinds = counts.kinds
         console().print(
-            f"{counts.turns} assistant turns: {kinds['calls']} with calls, {kinds['text']} text, {kinds['scripted']} scripted"
+            f"{counts.turns} assistant turns: {kinds['calls']} with calls, {kinds['text']} text, "
+            f"{kinds['scripted']} scripted"
         )
-        table("turns", ["", "turns"], [("candidates kept", counts.kept), *((f"dropped: {r}", n) for r, n in counts.dropped.most_common())])
+        table(
+            "turns",
+            ["", "turns"],
+            [("candidates kept", counts.kept), *((f"dropped: {r}", n) for r, n in counts.dropped.most_common())],
+        )
         if counts.digests:
-            console().print(f"restored twice: {counts.digests['same']} same digest, {counts.digests['different']} different")
+            console().print(
+                f"restored twice: {counts.digests['same']} same digest, {counts.digests['different']} different"
+            )
 
 
 def _compare_digests(domain: Domain, trajectory: Trajectory, counts: _Counts) -> None:

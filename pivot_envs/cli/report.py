@@ -9,7 +9,8 @@ from typing import Any
 
 _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1d2430}
-table{border-collapse:collapse;margin:.5rem 0}td,th{padding:.25rem .8rem;border-bottom:1px solid #dde2ea;text-align:left}
+table{border-collapse:collapse;margin:.5rem 0}
+td,th{padding:.25rem .8rem;border-bottom:1px solid #dde2ea;text-align:left}
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}pre{background:#f4f6f9;padding:.8rem;overflow-x:auto;
 white-space:pre-wrap;font-size:13px}h2{margin-top:2rem}svg text{font:11px system-ui,sans-serif;fill:#445}
 """
@@ -72,7 +73,11 @@ def _bars(labels: Sequence[str], values: Sequence[float]) -> str:
         tall = height * value / top
         x = n * width
         shown = f"{value:.2f}" if isinstance(value, float) and not value.is_integer() else f"{value:g}"
-        parts.append(f'<rect x="{x + 6}" y="{20 + height - tall:.1f}" width="{width - 12}" height="{tall:.1f}" fill="#4a7fb5"/>')
-        parts.append(f'<text x="{x + width / 2}" y="{16 + height - tall:.1f}" text-anchor="middle">{escape(shown)}</text>')
+        parts.append(
+            f'<rect x="{x + 6}" y="{20 + height - tall:.1f}" width="{width - 12}" height="{tall:.1f}" fill="#4a7fb5"/>'
+        )
+        parts.append(
+            f'<text x="{x + width / 2}" y="{16 + height - tall:.1f}" text-anchor="middle">{escape(shown)}</text>'
+        )
         parts.append(f'<text x="{x + width / 2}" y="{height + 36}" text-anchor="middle">{escape(label)}</text>')
     return f'<svg width="{width * len(labels)}" height="{height + 44}" role="img">{"".join(parts)}</svg>'

@@ -33,7 +33,7 @@ TINY_GRPO_LR = 3e-4
 
 @dataclass(frozen=True)
 class TrainCommand:
-    """Train a local policy: arm `pivot` runs GRPO on single turns of a pivots.jsonl, arm `sft` imitates a trajectories.jsonl.
+    """Train a local policy: arm `pivot` runs GRPO on the turns of a pivots.jsonl, arm `sft` imitates whole conversations.
 
     A policy is a folder or hub name of a transformers model; `tiny` builds a random one of about 0.1 M parameters from
     the file's own text (arm sft only). Servers are refused: train there with TRL or verl. Ctrl-C saves a checkpoint;
@@ -67,7 +67,9 @@ class TrainCommand:
         """Train and print what came of it."""
         existing(self.data, "DATA")
         if self.policy.startswith(("http://", "https://")):
-            raise ConfigError(f"--policy {self.policy} is a server: its weights are elsewhere. Train there with TRL or verl")
+            raise ConfigError(
+                f"--policy {self.policy} is a server: its weights are elsewhere. Train there with TRL or verl"
+            )
         return self._sft() if self.arm == "sft" else self._pivot()
 
     def _pivot(self) -> int:
@@ -78,7 +80,9 @@ class TrainCommand:
         header, pivots = read_pivots(self.data)
         self._check_profile(header.profile or {}, policy)
         trajectories = self.data.parent / header.trajectories
-        scorer = open_scorer(trajectories, self.verifier, policy.action_codec, self._style(policy), self.tau2_path, pivots=str(self.data))
+        scorer = open_scorer(
+            trajectories, self.verifier, policy.action_codec, self._style(policy), self.tau2_path, pivots=str(self.data)
+        )
         prompts = {pivot.pivot_id: scorer.prompt(pivot.pivot_id) for pivot in pivots}
         with progress("training steps", self.grpo.steps) as bar:
 
@@ -87,8 +91,15 @@ class TrainCommand:
                 bar.update(bar.task_ids[0], completed=row["step"], description=told)
 
             result = train(
-                policy, reference, prompts, scorer.score, self.grpo, self.output, self.resume,
-                provenance=_provenance(scorer), on_step=show,
+                policy,
+                reference,
+                prompts,
+                scorer.score,
+                self.grpo,
+                self.output,
+                self.resume,
+                provenance=_provenance(scorer),
+                on_step=show,
             )
         console().print(f"{result.steps} steps; the policy is in {result.checkpoint / 'policy'}")
         return 0
@@ -107,12 +118,21 @@ class TrainCommand:
     def _sft(self) -> int:
         style = self.prompt_style or "full"
         scorer = open_scorer(self.data, "effect", "message", style, self.tau2_path)
-        policy = tiny_policy(scorer, self.data, style) if self.policy == TINY else load_policy(self.policy, device=self.device)
+        policy = (
+            tiny_policy(scorer, self.data, style)
+            if self.policy == TINY
+            else load_policy(self.policy, device=self.device)
+        )
         examples = demonstrations(scorer, scorer.ids(), policy)
         with progress("sft steps", None) as bar:
             result = train_sft(
-                policy, examples, self.sft, self.output,
-                on_step=lambda row: bar.update(bar.task_ids[0], completed=row["step"], description=f"sft, loss {row['loss']:.3f}"),
+                policy,
+                examples,
+                self.sft,
+                self.output,
+                on_step=lambda row: bar.update(
+                    bar.task_ids[0], completed=row["step"], description=f"sft, loss {row['loss']:.3f}"
+                ),
             )
         console().print(
             f"{result.steps} steps on {len(examples) - result.excluded} turns, loss {result.first_loss:.3f} -> "
@@ -136,7 +156,11 @@ def demonstrations(scorer: Scorer, ids: list[str], policy: TransformersPolicy) -
     for candidate_id in ids:
         candidate = scorer.candidate(candidate_id)
         shown = domain.visible([*candidate.prefix, candidate.message], policy.prompt_style)[-1]
-        examples.append(SFTExample(scorer.prompt(candidate_id, policy.prompt_style), encode(from_message(shown), policy.action_codec)))
+        examples.append(
+            SFTExample(
+                scorer.prompt(candidate_id, policy.prompt_style), encode(from_message(shown), policy.action_codec)
+            )
+        )
     return examples
 
 
@@ -159,10 +183,15 @@ def warm_up(policy: TransformersPolicy, scorer: Scorer, epochs: int, folder: Pat
     examples = demonstrations(scorer, scorer.ids(), policy)
     result = train_sft(policy, examples, SFTConfig(epochs=epochs, lr=TINY_SFT_LR), folder)
     size = sum(p.numel() for p in policy.model.parameters())
-    return f"{size / 1e6:.2f} M parameters, {len(examples)} turns, loss {result.first_loss:.2f} -> {result.last_loss:.2f}", None
+    return (
+        f"{size / 1e6:.2f} M parameters, {len(examples)} turns, loss {result.first_loss:.2f} -> {result.last_loss:.2f}",
+        None,
+    )
 
 
-def held_out_share(policy: TransformersPolicy, scorer: Scorer, most: int = 300) -> tuple[str, tuple[float, float, float]]:
+def held_out_share(
+    policy: TransformersPolicy, scorer: Scorer, most: int = 300
+) -> tuple[str, tuple[float, float, float]]:
     """Return the share of turns at which one sampled action is accepted, with a Wilson 95 % interval."""
     ids = scorer.ids()
     chosen = ids[:: max(1, len(ids) // most)][:most]
@@ -193,7 +222,10 @@ def demo_grpo(
     config = GRPOConfig(steps=steps, pivots_per_step=16, group_size=8, lr=TINY_GRPO_LR, max_tokens=64)
     result = train(policy, copy.deepcopy(policy), prompts, scorer.score, config, folder, provenance=_provenance(scorer))
     first, last = (_shown(row["reward/mean"]) for row in (result.metrics[0], result.metrics[-1]))
-    return f"{result.steps} steps x {config.pivots_per_step} pivots x {config.group_size}, reward {first} -> {last}", result
+    return (
+        f"{result.steps} steps x {config.pivots_per_step} pivots x {config.group_size}, reward {first} -> {last}",
+        result,
+    )
 
 
 def _shown(reward: float | None) -> str:

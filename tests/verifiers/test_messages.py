@@ -159,8 +159,21 @@ HOSTILE = [
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 def test_no_text_raises_or_is_taken_for_another(text: str) -> None:
-    assert judge_message(SHOWN, text, facts=[text], last_user=text).equal is not True
     assert judge_message(text, SHOWN, facts=text).equal is not True
+    assert judge_message(SHOWN, text, facts=[text], last_user=text).equal is False  # no text buys an abstention here
+
+
+def test_a_tail_beyond_what_is_read_is_never_accepted() -> None:
+    assert judge_message(SHOWN, SHOWN + " " * 200_000 + "Not.", facts=FACTS).reason == "too_long"
+    long = SHOWN + " Thanks." * 5_000
+    assert judge_message(long, long).equal is True
+    assert judge_message(long, SHOWN).equal is None
+
+
+def test_a_mark_inside_a_number_is_part_of_it() -> None:
+    for one, other in (("1.234", "1,234"), ("12.5", "125"), ("5-7 days", "57 days")):
+        shown, candidate = f"You have {one} left.", f"You have {other} left."
+        assert judge_message(shown, candidate, facts=[one, other]).equal is False
 
 
 def test_facts_of_any_shape_are_survived() -> None:

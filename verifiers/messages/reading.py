@@ -13,7 +13,7 @@ from functools import cached_property, lru_cache
 from pivot_envs.verifiers.messages import cues
 from pivot_envs.verifiers.messages import lexicon as lex
 from pivot_envs.verifiers.messages.atoms import Atom, Pool, mark
-from pivot_envs.verifiers.messages.wording import MAX_TEXT, clean, lower, unwrap
+from pivot_envs.verifiers.messages.wording import clean, lower
 
 _SENTENCE = re.compile(r"(?<=[.!?])(?=\s|$)|\n+|;\s+")
 _LIST = re.compile(
@@ -114,13 +114,9 @@ class Reading:
         return {group: members for group, members in found.items() if members}
 
 
-def read(text: str) -> Reading:
-    """Read a message. Long texts are cut at `MAX_TEXT` characters."""
-    return _read(unwrap(text[: 2 * MAX_TEXT])[:MAX_TEXT])
-
-
 @lru_cache(maxsize=256)
-def _read(text: str) -> Reading:
+def read(text: str) -> Reading:
+    """Read a message of at most `MAX_TEXT` characters, already unwrapped."""
     plain = clean(text)
     marked = mark(lower(plain))
     reading = Reading(plain, marked.text, marked.atoms)

@@ -20,7 +20,7 @@ from pivot_envs.verifiers.messages.claims import hedged, operations, opposites, 
 from pivot_envs.verifiers.messages.decision import MINOR, Finding, Ground, MessageDecision, Pair, different, unique
 from pivot_envs.verifiers.messages.facts import assigned, exclusive, hard_facts, names
 from pivot_envs.verifiers.messages.reading import Reading, canonical, members_in, read, stem
-from pivot_envs.verifiers.messages.wording import clean, facts_text, lower
+from pivot_envs.verifiers.messages.wording import MAX_TEXT, clean, facts_text, lower, unwrap
 
 
 def judge_message(
@@ -35,19 +35,37 @@ def judge_message(
         last_user: the message being answered.
         policy: the desk's rules; numbers in it may be cited, amounts only if the demonstration cites them.
     """
+    demonstrated, candidate = str(demonstrated), str(candidate)
+    if demonstrated == candidate and candidate.strip():
+        return MessageDecision(True, "identical")
+    shown_text, other_text = unwrap(demonstrated), unwrap(candidate)
+    if len(other_text) > MAX_TEXT:
+        return different("too_long", characters=len(other_text))
+    if len(shown_text) > MAX_TEXT:
+        return MessageDecision(None, "too_long", {"demonstrated_characters": len(shown_text)})
+    finding = _same_text(clean(shown_text), clean(other_text))
+    if finding is not None:
+        return finding
     try:
-        shown, other = read(str(demonstrated)), read(str(candidate))
-        for finding in (_empty(shown, other), _identical(shown, other)):
-            if finding is not None:
-                return finding
-        pair = Pair(shown, other, _ground(facts_text(facts), str(last_user), str(policy)))
-        for rung in _LADDER:
-            finding = rung(pair)
-            if finding is not None:
-                return finding
-        return _wording(pair)
-    except (RecursionError, ValueError, OverflowError, MemoryError, UnicodeError) as error:
+        shown = read(shown_text)
+        ground = _ground(facts_text(facts), str(last_user), str(policy))
+    except _UNREADABLE as error:
         return MessageDecision(None, "unreadable", {"error": f"{type(error).__name__}: {str(error)[:200]}"})
+    try:
+        return _climb(Pair(shown, read(other_text), ground))
+    except _UNREADABLE as error:  # a candidate nobody can read must not buy an abstention
+        return different("unreadable", error=f"{type(error).__name__}: {str(error)[:200]}")
+
+
+_UNREADABLE = (RecursionError, ValueError, OverflowError, MemoryError, LookupError, TypeError)
+
+
+def _climb(pair: Pair) -> MessageDecision:
+    for rung in _LADDER:
+        finding = rung(pair)
+        if finding is not None:
+            return finding
+    return _wording(pair)
 
 
 @lru_cache(maxsize=64)
@@ -58,16 +76,13 @@ def _ground(facts: str, last_user: str, policy: str) -> Ground:
     return Ground(Pool(mark(known).atoms), Pool(mark(rules).atoms), words)
 
 
-def _empty(shown: Reading, other: Reading) -> Finding:
-    if not re.search(r"[^\W_]", other.plain):
-        same = shown.plain == other.plain and bool(shown.plain)
-        return MessageDecision(True, "identical") if same else different("empty_message")
-    return None
+def _same_text(shown: str, other: str) -> Finding:
+    """Decide what needs no reading: nothing said, or the same said with other spaces, marks and letter case."""
+    if not re.search(r"[^\W_]", other):
+        return different("empty_message")
 
-
-def _identical(shown: Reading, other: Reading) -> Finding:
-    def level(reading: Reading) -> str:
-        return re.sub(r"[\s.!?,;:'\"-]+", " ", lower(reading.plain)).strip()
+    def level(text: str) -> str:
+        return re.sub(r"(?:[\s!?;'\"]|[.,:-](?!\d))+", " ", lower(text)).strip()
 
     return MessageDecision(True, "identical") if level(shown) == level(other) else None
 

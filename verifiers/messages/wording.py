@@ -65,6 +65,8 @@ def unwrap(text: str) -> str:
 
     Strings of two or more words under other keys are shown to the customer as well, and follow the message.
     """
+    if len(text) > 8 * MAX_TEXT:
+        return text
     stripped = text.strip()
     if stripped[:3] == "```" and stripped.endswith("```"):
         stripped = re.sub(r"^```\w*|```$", "", stripped).strip()

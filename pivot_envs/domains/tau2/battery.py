@@ -99,7 +99,9 @@ def read_case(world: World, states: BatteryStates, row: Mapping[str, Any]) -> Ca
         state: Tau2State | SpokenState = states.at(str(row["task_id"]), _read_prefix(row.get("prefix") or []))
     else:
         if demonstrated.calls:
-            raise RecordError("missing; rows whose demonstration calls tools need the task they are executed in", field="task_id")
+            raise RecordError(
+                "missing; rows whose demonstration calls tools need the task they are executed in", field="task_id"
+            )
         state = SpokenState()
     candidate = Candidate(_conversation(world, row, state.history), 0)
     return Case(candidate, state, demonstrated, read_action(row["candidate"]))
@@ -154,7 +156,9 @@ def _conversation(world: World, row: Mapping[str, Any], history: Sequence[Messag
     messages: list[Message] = []
     facts = row.get("facts")
     if facts is not None:
-        messages.append({"role": "tool", "tool_call_id": "facts", "content": facts if isinstance(facts, str) else json.dumps(facts)})
+        messages.append(
+            {"role": "tool", "tool_call_id": "facts", "content": facts if isinstance(facts, str) else json.dumps(facts)}
+        )
     messages.extend(history)
     messages.append({"role": "user", "content": str(row.get("last_user") or "")})
     messages.append({"role": "assistant", "content": ""})

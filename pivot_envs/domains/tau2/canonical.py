@@ -128,7 +128,9 @@ def rename_fresh(changes: Mapping[str, Any], created: Iterable[str], mentioned: 
         return dict(changes)
     keys = {path: path.partition("/")[2] for path in fresh}
     blank = dict.fromkeys(keys.values(), "?")
-    order = sorted(fresh, key=lambda path: (path.partition("/")[0], canonical_json(replace_strings(changes[path], blank))))
+    order = sorted(
+        fresh, key=lambda path: (path.partition("/")[0], canonical_json(replace_strings(changes[path], blank)))
+    )
     names = {keys[path]: f"fresh:{path.partition('/')[0]}:{n}" for n, path in enumerate(order, start=1)}
     renamed = {}
     for path, value in changes.items():
@@ -163,7 +165,7 @@ def strings_of(value: Any) -> Iterator[str]:
 
 def parse_observation(text: str) -> Any:
     """Return the JSON value of an observation, or the text itself."""
-    if text[:1] in "[{\"" or text[:1].isdigit() or text in {"null", "true", "false"}:
+    if text[:1] in '[{"' or text[:1].isdigit() or text in {"null", "true", "false"}:
         try:
             return json.loads(text)
         except (ValueError, RecursionError):
@@ -173,8 +175,7 @@ def parse_observation(text: str) -> Any:
 
 @functools.lru_cache(maxsize=1024)
 def facts_of(text: str) -> Counter[Leaf]:
-    """Return the bag of facts an observation shows; treat it as frozen. Empty containers, null and empty text show
-    nothing."""
+    """Return the bag of facts an observation shows; treat it as frozen. What is empty or null shows nothing."""
     return Counter(_leaves("", parse_observation(text)))
 
 

@@ -37,7 +37,9 @@ def compare_calls(world: World, limits: Limits, demonstrated: Side, other: Side)
         or _surplus(world, limits, demonstrated, other)
         or _state(demonstrated, other)
         or _readings(world, demonstrated, other)
-        or Difference(True, "execution", "same_effect", {"changed": sorted(demonstrated.effect.delta)[:_EVIDENCE_PATHS]})
+        or Difference(
+            True, "execution", "same_effect", {"changed": sorted(demonstrated.effect.delta)[:_EVIDENCE_PATHS]}
+        )
     )
 
 
@@ -116,7 +118,9 @@ def _state(demonstrated: Side, other: Side) -> Difference | None:
     if ours == theirs:
         return None
     paths = [path for path in sorted({*ours, *theirs}) if ours.get(path, "?") != theirs.get(path, "?")]
-    evidence = {path: {"demonstrated": ours.get(path), "candidate": theirs.get(path)} for path in paths[:_EVIDENCE_PATHS]}
+    evidence = {
+        path: {"demonstrated": ours.get(path), "candidate": theirs.get(path)} for path in paths[:_EVIDENCE_PATHS]
+    }
     return _different("execution", "state_differs", changes=evidence)
 
 

@@ -92,7 +92,9 @@ class Tau2Domain:
 
     def _check_fingerprint(self, trajectory: Trajectory) -> None:
         if trajectory.domain != self.name:
-            raise ConfigError(f"trajectory {trajectory.trajectory_id!r} is of domain {trajectory.domain!r}, not {self.name!r}")
+            raise ConfigError(
+                f"trajectory {trajectory.trajectory_id!r} is of domain {trajectory.domain!r}, not {self.name!r}"
+            )
         recorded = trajectory.initial_state.fingerprint
         differing = {k: (v, self.fingerprint.get(k)) for k, v in recorded.items() if self.fingerprint.get(k) != v}
         if differing:
@@ -124,7 +126,9 @@ class Tau2Domain:
         for met in self._replay(candidate.trajectory).turns():
             if met.drifted and not self.allow_drift:
                 if met.turn == candidate.turn:
-                    raise RestoreError(f"{candidate.candidate_id}: its prefix drifts from the recording at {met.drifted}")
+                    raise RestoreError(
+                        f"{candidate.candidate_id}: its prefix drifts from the recording at {met.drifted}"
+                    )
                 continue
             snapshot = met.state.fork()
             self.snapshots.put((candidate.trajectory.content_hash, met.turn), snapshot, self._size_of(snapshot))
@@ -249,7 +253,9 @@ WORLDS: dict[str, Callable[..., World]] = {
 """Domain name -> its world; nothing of tau2 is imported before one of them is asked for."""
 
 
-def load(domain: str = "helpdesk", *, snapshot_cache_mb: float = 256.0, allow_drift: bool = False, **options: Any) -> Tau2Domain:
+def load(
+    domain: str = "helpdesk", *, snapshot_cache_mb: float = 256.0, allow_drift: bool = False, **options: Any
+) -> Tau2Domain:
     """Return a domain of the family by name.
 
     Args:

@@ -10,7 +10,6 @@ import copy
 from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any
 
-
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
@@ -49,7 +48,9 @@ class Table(MutableMapping[str, Any]):
         self._changed: dict[str, Any] = {}
         self._removed: frozenset[str] = frozenset()
         self._owned: set[str] = set()
-        self._fresh: dict[str, Any] = {}  # records as they were when `mark` was called, by key of what was touched since
+        self._fresh: dict[
+            str, Any
+        ] = {}  # records as they were when `mark` was called, by key of what was touched since
         self.read_only = False
 
     def __getitem__(self, key: str) -> Any:

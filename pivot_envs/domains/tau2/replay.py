@@ -85,7 +85,9 @@ class Replay:
         try:
             return from_message(message).calls
         except MalformedAction as error:
-            raise RestoreError(f"{self.trajectory.trajectory_id}: message {index} holds unreadable calls: {error}") from error
+            raise RestoreError(
+                f"{self.trajectory.trajectory_id}: message {index} holds unreadable calls: {error}"
+            ) from error
 
     def _adopt_minted_ids(self, recorded: str, observed: str) -> bool:
         """Where only ids minted at random differ, let the live state speak of them as the recording does."""

@@ -53,8 +53,8 @@ class Tau2State:
 
     def _execute_calls(self, calls: tuple[ToolCall, ...]) -> Effect:
         observations = tuple(self._call(call) for call in calls)
-        ended = "failed" if any(o.failed for o in observations) else "ok"
-        return Effect(observations, self._delta(calls), ended)
+        failed = any(o.failed for o in observations)
+        return Effect(observations, self._delta(calls), "failed" if failed else "ok")
 
     def _call(self, call: ToolCall) -> Observation:
         spec = spec_of(self.world, call)

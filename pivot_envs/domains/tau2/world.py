@@ -29,7 +29,8 @@ class ToolSpec:
     @property
     def parameters(self) -> Mapping[str, Any]:
         """JSON schema of the arguments object."""
-        return self.schema.get("function", {}).get("parameters", {})
+        parameters: Mapping[str, Any] = self.schema.get("function", {}).get("parameters", {})
+        return parameters
 
 
 @dataclass(frozen=True)
@@ -88,17 +89,24 @@ class World(Protocol):
     """A service desk world."""
 
     name: str
-    fingerprint: Mapping[str, Any]
-    policy: str
-    """The agent's rules, given to the policy model as the system message."""
-    tool_specs: Mapping[str, Sequence[ToolSpec]]
-    """Tool name -> its specs, one for each party that has a tool of that name."""
     masked_fields: frozenset[str]
     """Record fields that never count in a delta (time stamps the tools take from the clock)."""
     copied_bytes: int
     """Bytes that one session copies whole; 0 where sessions are overlays."""
     has_customer: bool
     """Whether `react` works: a scripted customer answers messages by acting in the world."""
+
+    @property
+    def fingerprint(self) -> Mapping[str, Any]:
+        """Package, version and data hash."""
+
+    @property
+    def policy(self) -> str:
+        """The agent's rules, given to the policy model as the system message."""
+
+    @property
+    def tool_specs(self) -> Mapping[str, Sequence[ToolSpec]]:
+        """Tool name -> its specs, one for each party that has a tool of that name."""
 
     def tasks(self, split: str) -> Sequence[Task]:
         """Return the tasks of a split."""
@@ -109,13 +117,13 @@ class World(Protocol):
     def open(self, task: Task) -> Session:
         """Return a fresh session at the start of the task."""
 
-    def react(self, session: Session, task: Task, history: Sequence[Message], text: str) -> Reaction:
+    def react(self, session: Any, task: Task, history: Sequence[Message], text: str) -> Reaction:
         """Let the scripted customer of the task answer the agent's text, acting in the session."""
 
     def demonstrate(self, task: Task, seed: int) -> Trajectory:
         """Record a scripted demonstration, executed for real."""
 
-    def outcome(self, session: Session, task: Task, messages: Sequence[Message]) -> Outcome:
+    def outcome(self, session: Any, task: Task, messages: Sequence[Message]) -> Outcome:
         """Judge the whole episode."""
 
     def default_trajectories(self, split: str) -> Iterable[Trajectory]:

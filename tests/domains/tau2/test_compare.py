@@ -19,7 +19,9 @@ PENDING, DELIVERED = "#W4776164", "#W2378156"
 
 
 def calls(*items: tuple[str, dict[str, Any]] | tuple[str, dict[str, Any], str]) -> Action:
-    return Action(calls=tuple(ToolCall(item[0], item[1], "", item[2] if len(item) > 2 else "assistant") for item in items))
+    return Action(
+        calls=tuple(ToolCall(item[0], item[1], "", item[2] if len(item) > 2 else "assistant") for item in items)
+    )
 
 
 def judge(domain_name: str, task_id: str, demonstrated: Action, candidate: Action) -> Difference:
@@ -66,10 +68,25 @@ TRANSFER = ("transfer_to_human_agents", {"summary": "The customer wants a person
         (calls(CANCEL), calls(ORDER), False, "state_differs"),
         (calls(ORDER, CANCEL), calls(CANCEL), False, "facts_missing"),
         (calls(ORDER, USER_DETAILS), calls(USER_DETAILS, ORDER), True, "same_effect"),
-        (calls(("calculate", {"expression": "2 + 3"})), calls(("calculate", {"expression": "(2+3) + 0"})), True, "same_effect"),
-        (calls(("calculate", {"expression": "2 + 3"})), calls(("calculate", {"expression": "9**9**9**9"})), False, "call_fails"),
+        (
+            calls(("calculate", {"expression": "2 + 3"})),
+            calls(("calculate", {"expression": "(2+3) + 0"})),
+            True,
+            "same_effect",
+        ),
+        (
+            calls(("calculate", {"expression": "2 + 3"})),
+            calls(("calculate", {"expression": "9**9**9**9"})),
+            False,
+            "call_fails",
+        ),
         (calls(("get_order_details", {"order_id": "#W0"})), calls(ORDER), False, "demonstration_fails"),
-        (calls(("get_order_details", {"order_id": "#W0"})), calls(("get_order_details", {"order_id": "#W0"})), True, "same_calls"),
+        (
+            calls(("get_order_details", {"order_id": "#W0"})),
+            calls(("get_order_details", {"order_id": "#W0"})),
+            True,
+            "same_calls",
+        ),
     ],
 )
 def test_retail_rules(demonstrated: Action, candidate: Action, equal: bool, reason: str) -> None:

@@ -40,11 +40,17 @@ def test_turns_are_counted_by_kind_and_dropped_by_reason(reports: list) -> None:
     turns = [turn for report in reports for turn in report.turns]
     assert len(turns) == 1141
     assert Counter(turn.kind for turn in turns) == {"calls": 621, "text": 406, "scripted": 114}
-    assert Counter(turn.dropped for turn in turns if turn.dropped) == {"scripted greeting": 114, "demonstration fails": 14}
+    assert Counter(turn.dropped for turn in turns if turn.dropped) == {
+        "scripted greeting": 114,
+        "demonstration fails": 14,
+    }
 
 
 def test_every_candidate_restored_twice_has_the_same_digest(trajectories: list) -> None:
-    first, second = get_domain("tau2", "retail", snapshot_cache_mb=256), get_domain("tau2", "retail", snapshot_cache_mb=0.01)
+    first, second = (
+        get_domain("tau2", "retail", snapshot_cache_mb=256),
+        get_domain("tau2", "retail", snapshot_cache_mb=0.01),
+    )
     restored = 0
     for trajectory in trajectories:
         for candidate in candidates_of(trajectory):

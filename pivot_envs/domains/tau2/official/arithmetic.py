@@ -22,7 +22,9 @@ def is_bounded(expression: object) -> bool:
         tree = ast.parse(expression.strip(), mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return True  # tau2 reports the syntax error itself
-    return all(_is_small(node) for node in ast.walk(tree) if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow))
+    return all(
+        _is_small(node) for node in ast.walk(tree) if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow)
+    )
 
 
 def _is_small(power: ast.BinOp) -> bool:

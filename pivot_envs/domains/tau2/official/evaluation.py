@@ -57,7 +57,9 @@ def _evaluate_part(part: str, world: OfficialWorld, task: Any, messages: list[An
             breakdown = {str(getattr(k, "value", k)): v for k, v in (info.reward_breakdown or {}).items()}
             return float(breakdown.get(part, info.reward))
         if part == "COMMUNICATE":
-            info = _evaluator("communicate", "CommunicateEvaluator").calculate_reward(task=task, full_trajectory=messages)
+            info = _evaluator("communicate", "CommunicateEvaluator").calculate_reward(
+                task=task, full_trajectory=messages
+            )
             return float(info.reward)
         if part == "ACTION":
             info = _evaluator("action", "ActionEvaluator").calculate_reward(task=task, full_trajectory=messages)
@@ -106,4 +108,6 @@ def _call(models: Any, raw: Mapping[str, Any], requestor: str) -> Any:
     function = raw.get("function", {})
     arguments = function.get("arguments") or "{}"
     parsed = json.loads(arguments) if isinstance(arguments, str) else arguments
-    return models.ToolCall(id=str(raw.get("id", "")), name=function.get("name", ""), arguments=parsed, requestor=requestor)
+    return models.ToolCall(
+        id=str(raw.get("id", "")), name=function.get("name", ""), arguments=parsed, requestor=requestor
+    )

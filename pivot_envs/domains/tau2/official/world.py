@@ -63,7 +63,9 @@ class OfficialWorld:
             ids = self._splits["base"] if split == "train" else []  # mock has one set only
         else:
             known = [*self._splits, "all"]
-            raise ConfigError(f"tau2 domain {self.name!r} has no split {split!r}; it has {known}.{suggest(split, known)}")
+            raise ConfigError(
+                f"tau2 domain {self.name!r} has no split {split!r}; it has {known}.{suggest(split, known)}"
+            )
         return [self._record(self._tasks[i], split) for i in ids if i in self._tasks]
 
     def task(self, task_id: str) -> Task:
@@ -98,7 +100,9 @@ class OfficialWorld:
             return OfficialSession.open(self._base, self._toolset, self._start_records())
         _refuse_private(task, initial)
         plain = initial.initialization_data is not None
-        session = self._plain_session() if plain else OfficialSession.open(self._base, self._toolset, self._start_records())
+        session = (
+            self._plain_session() if plain else OfficialSession.open(self._base, self._toolset, self._start_records())
+        )
         try:
             session.environment.set_state(
                 initialization_data=initial.initialization_data,
