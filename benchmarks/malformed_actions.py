@@ -75,16 +75,16 @@ def _lone_surrogate(draw: random.Random) -> str:
 
 
 def _escaped_surrogate(draw: random.Random) -> str:
-    return _MESSAGE % json.dumps('{"customer_id": "\\ud8%02x"}' % draw.randrange(256))
+    return _MESSAGE % json.dumps('{"customer_id": "\\ud8' + f'{draw.randrange(256):02x}"}}')
 
 
 def _not_finite(draw: random.Random) -> str:
     value = draw.choice(("NaN", "Infinity", "-Infinity", "1e999", "-1e99999"))
-    return '<tool_call>{"name": "issue_credit", "arguments": {"amount": %s}}</tool_call>' % value
+    return f'<tool_call>{{"name": "issue_credit", "arguments": {{"amount": {value}}}}}</tool_call>'
 
 
 def _duplicate_key(draw: random.Random) -> str:
-    return _MESSAGE % json.dumps('{"customer_id": "C001", "customer_id": "C%03d"}' % draw.randint(2, 200))
+    return _MESSAGE % json.dumps('{"customer_id": "C001", "customer_id": "C' + f'{draw.randint(2, 200):03d}"}}')
 
 
 def _long_string(draw: random.Random) -> str:
@@ -131,12 +131,14 @@ def _flipped(draw: random.Random) -> str:
 
 
 def _wrong_types(draw: random.Random) -> str:
-    value = draw.choice(("null", "[]", "3", "true", '"text"', '{"name": null}', '{"role": "user", "content": "hi"}', "{}"))
+    user = '{"role": "user", "content": "hi"}'
+    value = draw.choice(("null", "[]", "3", "true", '"text"', '{"name": null}', user, "{}"))
     return draw.choice((value, f"<tool_call>{value}</tool_call>", _MESSAGE % value))
 
 
 def _odd_text(draw: random.Random) -> str:
-    return draw.choice(("", " ", "\x00", "\u202e", "###STOP###", "{{7*7}}", "${jndi:x}", "%s%n", "\\" * 1_000, "\r\n" * 999))
+    long = draw.choice(("\\" * 1_000, "\r\n" * 999))
+    return draw.choice(("", " ", "\x00", "\u202e", "###STOP###", "{{7*7}}", "${jndi:x}", "%s%n", long))
 
 
 _WRITERS: dict[str, Callable[[random.Random], str]] = {
@@ -179,7 +181,7 @@ def _stepper(env: PivotEnv) -> Callable[[str], str]:
     def step(text: str) -> str:
         env.reset()
         _, reward, _, _, info = env.step(text)
-        return f"{info['verdict'].outcome if hasattr(info['verdict'], 'outcome') else info['verdict']['outcome']} {reward}"
+        return f"{info['verdict']['outcome']} {reward}"
 
     return step
 

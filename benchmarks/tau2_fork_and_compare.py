@@ -50,7 +50,8 @@ def main() -> int:
 
 def measure(domain: Tau2Domain, tasks: int, repeats: int) -> dict[str, list[float]]:
     """Return milliseconds of every operation."""
-    times: dict[str, list[float]] = {name: [] for name in (*TARGETS_MS, "first restore (replay)", "word overlap of strings")}
+    names = (*TARGETS_MS, "first restore (replay)", "word overlap of strings")
+    times: dict[str, list[float]] = {name: [] for name in names}
     for task in list(domain.tasks("base"))[:tasks]:
         trajectory = domain.demonstrate(task, 0)
         for candidate in _tool_turns(trajectory):
@@ -70,7 +71,7 @@ def _measure_turn(domain: Tau2Domain, candidate: Candidate, repeats: int, times:
     first = _timed(lambda: domain.restore(candidate))
     times["first restore (replay)"].append(first)
     state = domain.restore(candidate)
-    # The same call with its arguments in another order and one more blank: equal by executed effect at the latest.
+    # The same call with its arguments in another order: equal, whatever is compared.
     other = Action(calls=tuple(_reordered(call) for call in demonstration.calls))
     for _ in range(repeats):
         times["reset to a cached turn"].append(_timed(lambda: domain.restore(candidate)))
@@ -117,7 +118,8 @@ def print_table(domain: str, milliseconds: dict[str, list[float]]) -> bool:
         target = TARGETS_MS.get(name)
         missed |= target is not None and p50 > target
         print(f"{name:34}{p50:>10.4f}{p95:>10.4f}{len(values):>7}{p50 / ours:>10.2f}{target or '':>9}")
-        summary[name] = {"p50_ms": round(p50, 5), "p95_ms": round(p95, 5), "n": len(values), "ratio": round(p50 / ours, 3)}
+        ratio = round(p50 / ours, 3)
+        summary[name] = {"p50_ms": round(p50, 5), "p95_ms": round(p95, 5), "n": len(values), "ratio": ratio}
     print(f"JSON {json.dumps({'domain': domain, **summary})}")
     return missed
 

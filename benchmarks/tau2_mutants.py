@@ -1,6 +1,6 @@
 """How often are the tau2 rules wrong? Labelled variants of reference actions, judged like an audit judges them.
 
-    python benchmarks/tau2_mutants.py                        # helpdesk, and the official domains where tau2 is installed
+    python benchmarks/tau2_mutants.py                        # helpdesk, and official domains where installed
     python benchmarks/tau2_mutants.py --domains retail --tasks 114 --json retail.json
     python benchmarks/tau2_mutants.py --write battery.jsonl   # rows for `pivot-envs audit`
 
@@ -26,7 +26,7 @@ from pivot_envs.domains.tau2.world import World
 from pivot_envs.errors import MissingDependency
 
 TASKS = {"helpdesk": 160, "retail": 12, "airline": 12, "telecom": 25, "mock": 9}
-"""Tasks varied by default: some 27,000 rows; labelling airline takes longest, its database being copied for each write."""
+"""Tasks varied by default: some 27,000 rows. Airline takes longest: its database is copied for each write."""
 BOUNDS = {"false accepts": 0.001, "false rejects": 0.005}
 ZERO_KINDS = (
     "demonstration + other write", "other write + demonstration", "empty arguments", "wrong requestor", "no call",
@@ -96,7 +96,7 @@ def judge(rows: Sequence[Row], world: World) -> dict[str, Any]:
     over += [f"{kind} accepted {accepted[kind]} times" for kind in ZERO_KINDS if accepted[kind]]
     transfers, score = always_transfer(rows, world)
     if score > transfers:
-        over.append(f"an always-transfer policy scores {score:.3f}, transfers are {transfers:.3f} of the demonstrations")
+        over.append(f"always transferring scores {score:.3f}, {transfers:.3f} of the demonstrations transfer")
     return {
         "summary": {**sizes, **effect, **{k: round(v, 6) for k, v in rates.items()}, "baselines": _baselines(report)},
         "wrong": _wrong(report, decided),
@@ -140,7 +140,8 @@ def always_transfer(rows: Sequence[Row], world: World) -> tuple[float, float]:
 def print_result(name: str, result: Mapping[str, Any]) -> None:
     """Print one domain's table."""
     summary = result["summary"]
-    print(f"\n{name}: {summary['equal']} equal, {summary['different']} different, {summary['debatable']} debatable rows")
+    sizes = ", ".join(f"{summary[truth]} {truth}" for truth in ("equal", "different", "debatable"))
+    print(f"\n{name}: {sizes} rows")
     print(f"  {'verifier':14}{'false accepts':>16}{'false rejects':>16}")
     lost = summary["false_rejects"] + summary["abstained"] + summary["failed"]
     for verifier, accepts, rejects in (

@@ -29,7 +29,23 @@ _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_asci
 
 def canonical_json(value: Any) -> str:
     """Serialise with sorted keys and no spaces, the form that hashes and identity tests use."""
-    return _CANONICAL.encode(value)
+    try:
+        return _CANONICAL.encode(value)
+    except (ValueError, RecursionError):  # integers of over 4,300 digits, or nesting no JSON reader of ours lets through
+        return _CANONICAL.encode(_bounded(value))
+
+
+def _bounded(value: Any, depth: int = 64) -> Any:
+    """Return a value that can be serialised, still different from others: huge integers in hex, deep nesting cut."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"int:{value:x}"
+    if depth == 0:
+        return "..."
+    if isinstance(value, Mapping):
+        return {str(key): _bounded(item, depth - 1) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_bounded(item, depth - 1) for item in value]
+    return value
 
 
 def content_hash(value: Any, length: int = 16) -> str:

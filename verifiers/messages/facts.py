@@ -33,7 +33,7 @@ def hard_facts(pair: Pair) -> Finding:
 
 def _implied(atom: Atom, reading: Reading) -> bool:
     """A small count needs no figure where the other message lists that many things; one is the default count."""
-    if atom.kind != "number" or atom.unit or not 1 <= float(atom.values[0]) <= 12:
+    if atom.kind != "number" or atom.unit or float(atom.values[0]) not in range(1, 13):
         return False
     count = int(float(atom.values[0]))
     if count == 1:

@@ -1,4 +1,4 @@
-"""What variants of demonstrated calls are made of: the place they start from, the kinds, and oracles that label them."""
+"""What variants of demonstrated calls are made of: the place they start from, kinds, and oracles that label them."""
 
 from __future__ import annotations
 
@@ -109,8 +109,10 @@ def with_arguments(call: ToolCall, **changed: Any) -> ToolCall:
 
 
 def same_effect(before: str, shown: Run, tried: Run) -> bool:
-    """Say by execution alone whether two batches are equal: the same final state and, where the demonstration changes
-    nothing, the same observations in whatever order."""
+    """Say by execution alone whether two batches are equal.
+
+    They are if the final state is the same and, where the demonstration changes nothing, the observations in any order.
+    """
     if tried.state != shown.state or shown.state != before:
         return tried.state == shown.state
     return sorted(canonical_json(parsed(o.text)) for o in tried.observations) == sorted(
@@ -124,3 +126,20 @@ def parsed(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
+
+
+def shows_more(before: str, shown: Run, tried: Run) -> bool:
+    """Say whether a batch that changes nothing shows every value that a demonstrated read shows, beside others."""
+    if not shown.state == tried.state == before:
+        return False
+    told = " ".join(o.text for o in tried.observations)
+    values = [value for o in shown.observations for value in _values(parsed(o.text))]
+    return bool(values) and all(value in told for value in values)
+
+
+def _values(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        return [text for item in value.values() for text in _values(item)]
+    if isinstance(value, list):
+        return [text for item in value for text in _values(item)]
+    return [str(value)]

@@ -49,7 +49,19 @@ class Reaction:
 
 
 ANSWERS = frozenset(
-    {"gives_identity", "chooses", "answers", "describes", "device_step", "lacks", "withholds", "cannot", "corrects"}
+    {
+        "gives_identity",
+        "chooses",
+        "answers",
+        "describes",
+        "device_step",
+        "lacks",
+        "withholds",
+        "cannot",
+        "corrects",
+        "rejects",
+        "no_preference",
+    }
 )
 """Reactions in which the customer says or does just what was asked: equal reactions prove equal requests."""
 HEARD = frozenset({"acknowledges", "confused"})

@@ -135,7 +135,8 @@ def hostile_calls(domain: Tau2Domain, draw: random.Random) -> ToolCall:
     spec = draw.choice(specs)
     values = ["", "none", "#W1", 0, -1, 10**30, 2.5, True, None, [], {}, ["x"], {"a": [1]}, "\u202e", "C1001", "L1002"]
     names = [*spec.parameters.get("properties", {}), *(["surplus"] if draw.random() < 0.1 else [])]
-    return ToolCall(spec.name, {name: draw.choice(values) for name in names if draw.random() < 0.9}, requestor=spec.requestor)
+    arguments = {name: draw.choice(values) for name in names if draw.random() < 0.9}
+    return ToolCall(spec.name, arguments, requestor=spec.requestor)
 
 
 def reference_and_hostile(domain: Tau2Domain, draw: random.Random) -> ToolCall:
@@ -282,7 +283,8 @@ def test_what_needs_a_judge_is_not_evaluated_and_never_passed() -> None:
     pytest.importorskip("pandas", reason="tau2's evaluators need pandas")
     domain = official("mock")
     task = next(t for t in domain.tasks("all") if (t.data.get("evaluation_criteria") or {}).get("actions"))
-    criteria = {**task.data["evaluation_criteria"], "reward_basis": ["DB", "NL_ASSERTION"], "nl_assertions": ["Polite."]}
+    asked_for = {"reward_basis": ["DB", "NL_ASSERTION"], "nl_assertions": ["Polite."]}
+    criteria = {**task.data["evaluation_criteria"], **asked_for}
     asked = Task(task.task_id, "mock", "all", {**task.data, "evaluation_criteria": criteria})
     trajectory = domain.demonstrate(asked, 0)
     outcome = domain.world.outcome(domain.world.open(asked), asked, trajectory.messages)

@@ -300,6 +300,8 @@ def _mood(clause: Clause, match: re.Match[str], scope: Scope) -> str:
     if scope.asked or clause.question and _ASK_DONE.search(prefix) and not _STILL_ASKS.search(prefix):
         return "ask_done"
     if word.endswith("ed") and not word.endswith("need"):
+        if re.search(r"(?:^|please |you |and )(?:make sure|ensure)\b", prefix):
+            return "step"
         if re.search(
             r"\b(?:confirm|check|verify|make sure|ensure|see|tell me|let me know) (?:that|if|whether)\b", prefix
         ):
