@@ -92,6 +92,7 @@ def judge(rows: Sequence[Row], world: World) -> dict[str, Any]:
         "false rejects": (effect["false_rejects"] + effect["abstained"] + effect["failed"]) / max(1, equal),
     }
     accepted = _accepted_by_kind((*report.rows, *open_report.rows), (*decided, *debatable))
+    arguable = _accepted_by_kind(open_report.rows, debatable)
     over = [name for name, bound in BOUNDS.items() if rates[name] > bound]
     over += [f"{kind} accepted {accepted[kind]} times" for kind in ZERO_KINDS if accepted[kind]]
     transfers, score = always_transfer(rows, world)
@@ -100,7 +101,7 @@ def judge(rows: Sequence[Row], world: World) -> dict[str, Any]:
     return {
         "summary": {**sizes, **effect, **{k: round(v, 6) for k, v in rates.items()}, "baselines": _baselines(report)},
         "wrong": _wrong(report, decided),
-        "debatable": {kind: [accepted[kind], n] for kind, n in sorted(Counter(r["kind"] for r in debatable).items())},
+        "debatable": {kind: [arguable[kind], n] for kind, n in sorted(Counter(r["kind"] for r in debatable).items())},
         "always_transfer": {"share of transfer demonstrations": transfers, "mean reward": score},
         "over_bounds": over,
     }

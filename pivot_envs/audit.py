@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pivot_envs.contracts import Auditable, Case, Domain
-from pivot_envs.domains import get_domain
+from pivot_envs.domains import FAMILIES, get_domain, resolve
 from pivot_envs.errors import ConfigError, MalformedAction, PivotEnvsError, RecordError
 from pivot_envs.records import Verdict
 from pivot_envs.strict_json import JsonProblem
@@ -150,14 +150,27 @@ def audit(
         if truth not in TRUTHS:
             report.left_out[truth[:40]] += 1
             continue
-        world = get_domain(family, row.get("domain") or domain, **options)
         try:
+            world = _domain_of(row, family, domain, options)
             _audit_row(report, world, row, truth)
         except RecordError as error:
             raise RecordError(error.problem, file=file, line=row.get("_line", n), field=error.field) from error
         if progress:
             progress(n)
     return report
+
+
+def _domain_of(row: Mapping[str, Any], family: str, domain: str | None, options: Mapping[str, Any]) -> Domain:
+    """Return the domain a row names; a message of a domain we do not have is judged by the rules of the default one."""
+    named = row.get("domain")
+    if named is None or named == family:
+        return get_domain(family, domain, **options)
+    if isinstance(named, str) and named in FAMILIES[resolve(family)[0]].domains:
+        return get_domain(family, named, **options)
+    if "task_id" in row:
+        known = FAMILIES[resolve(family)[0]].domains
+        raise RecordError(f"{str(named)[:80]!r} is no domain of {family!r}; known are {list(known)}", field="domain")
+    return get_domain(family, domain, **options)
 
 
 def _audit_row(report: AuditReport, domain: Domain, row: Mapping[str, Any], truth: str) -> None:

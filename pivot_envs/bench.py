@@ -63,9 +63,10 @@ class Bench:
     prompt_style: str = "full"
 
     def prompt(self, candidate: Candidate, style: str | None = None) -> Prompt:
-        """Return what a policy sees at a candidate."""
-        visible = self.domain.visible(candidate.prefix, style or self.prompt_style)
-        tools = self.domain.tools(candidate.trajectory.initial_state)
+        """Return what a policy sees at a candidate. Styles shorter than `full` leave the function schemas out."""
+        style = style or self.prompt_style
+        visible = self.domain.visible(candidate.prefix, style)
+        tools = self.domain.tools(candidate.trajectory.initial_state) if style == "full" else ()
         return Prompt(candidate.candidate_id, tuple(visible), tuple(tools))
 
     def read(self, written: Written | Action, candidate: Candidate) -> Reading:

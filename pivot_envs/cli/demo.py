@@ -65,7 +65,7 @@ class Demo:
     """Rollouts per candidate."""
     steps: int = 8
     """GRPO steps."""
-    sft_epochs: int = 6
+    sft_epochs: int = 10
     """Passes over the demonstrations that give the small policy its competence."""
     recorded: Path | None = None
     """A tau2 results.json of the retail domain to restore as well, where the official domains are installed."""

@@ -6,7 +6,7 @@ import copy
 import math
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -25,17 +25,17 @@ from pivot_envs.trainer.sft import SFTConfig, SFTExample, train_sft
 from pivot_envs.trajectories import read_trajectories
 
 TINY = "tiny"
-TINY_SHAPE = {"layers": 3, "width": 128, "heads": 4, "vocab_size": 768, "context_length": 1024}
-"""Large enough to copy an id from its prompt, small enough to train on two cores in a minute."""
-TINY_SFT_LR = 1e-3
+TINY_SHAPE = {"layers": 2, "width": 96, "heads": 4, "vocab_size": 768, "context_length": 1024}
+"""0.3 M parameters: after ten passes over 120 demonstrations a third of its held-out turns are right."""
+TINY_SFT = SFTConfig(epochs=10, batch_size=4, micro_batch=4, lr=2e-3)
 TINY_GRPO_LR = 3e-4
 
 
 @dataclass(frozen=True)
 class TrainCommand:
-    """Train a local policy: arm `pivot` runs GRPO on the turns of a pivots.jsonl, arm `sft` imitates whole conversations.
+    """Train a local policy: arm `pivot` runs GRPO on a pivots.jsonl, arm `sft` imitates whole conversations.
 
-    A policy is a folder or hub name of a transformers model; `tiny` builds a random one of about 0.1 M parameters from
+    A policy is a folder or hub name of a transformers model; `tiny` builds a random one of 0.3 M parameters from
     the file's own text (arm sft only). Servers are refused: train there with TRL or verl. Ctrl-C saves a checkpoint;
     --resume goes on from the last one.
     """
@@ -181,7 +181,7 @@ def warm_up(policy: TransformersPolicy, scorer: Scorer, epochs: int, folder: Pat
     """Imitate the demonstrations for some epochs; the demo's way to a policy that solves some turns and not others."""
     shutil.rmtree(folder, ignore_errors=True)
     examples = demonstrations(scorer, scorer.ids(), policy)
-    result = train_sft(policy, examples, SFTConfig(epochs=epochs, lr=TINY_SFT_LR), folder)
+    result = train_sft(policy, examples, replace(TINY_SFT, epochs=epochs), folder)
     size = sum(p.numel() for p in policy.model.parameters())
     return (
         f"{size / 1e6:.2f} M parameters, {len(examples)} turns, loss {result.first_loss:.2f} -> {result.last_loss:.2f}",

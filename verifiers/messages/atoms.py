@@ -22,6 +22,10 @@ _TOKEN = re.compile(
     rf"""(?<![\w§@])(?:
       (?P<email>[\w.+-]{{1,64}}@[\w-]{{1,64}}(?:\.[\w-]{{1,32}}){{1,4}})
     | (?P<iso>\d{{4}}-\d\d-\d\d)(?:[t ](?P<isotime>\d\d:\d\d)(?::\d\d)?(?:/(?P<isoend>\d\d:\d\d))?)?(?!\d)
+    | (?P<days>(?P<d1>\d{{1,2}})(?:st|nd|rd|th)?\s?(?:-|to|until|till|through|and|or)\s?(?P<d2>\d{{1,2}})(?:st|nd|rd|th)?
+        (?:\ of)?\ (?P<dm>{_MONTH})(?!\w)\.?(?:,?\ (?P<dy>\d{{4}}))?(?!\d))
+    | (?P<mdays>(?P<em>{_MONTH})\.?\ (?P<e1>\d{{1,2}})(?:st|nd|rd|th)?\s?(?:-|to|until|till|through|and|or)\s?
+        (?P<e2>\d{{1,2}})(?:st|nd|rd|th)?(?![\w:]|\ ?{_MERIDIEM}|\ (?:{_MONTH})(?!\w))(?:,?\ (?P<ey>\d{{4}}))?(?!\d))
     | (?P<dmy>\d{{1,2}}(?:st|nd|rd|th)?(?:\ of)?\ (?:{_MONTH})(?!\w)\.?(?:,?\ \d{{4}}(?!\d))?)
     | (?P<mdy>(?:{_MONTH})\.?\ (?:the\ )?\d{{1,2}}(?:st|nd|rd|th)?(?!\w|:\d)(?:,?\ \d{{4}}(?!\d))?)
     | (?P<slash>\d{{1,2}}/\d{{1,2}}/\d{{2,4}}(?!\d)|[01]\d/[0-3]\d(?![\d/]))
@@ -41,10 +45,13 @@ _TOKEN = re.compile(
     )""",
     re.VERBOSE,
 )
+_TENS, _SMALL = "|".join(TENS), "|".join(SMALL_NUMBERS)
+_BELOW_100 = rf"(?:(?:{_TENS})(?:[- ](?:{'|'.join(w for w, v in SMALL_NUMBERS.items() if 0 < v < 10)}))?|{_SMALL})"
+_BELOW_1000 = rf"(?:(?:{_SMALL}|a) hundred(?: (?:and )?{_BELOW_100}(?!\w))?|{_BELOW_100})"
 _WORDS = re.compile(
-    rf"\b(?:(?P<tens>{'|'.join(TENS)})(?:[- ](?P<ones>{'|'.join(w for w, v in SMALL_NUMBERS.items() if 0 < v < 10)}))?"
-    rf"|(?P<small>{'|'.join(w for w, v in SMALL_NUMBERS.items() if v > 1)}))(?P<hundred> hundred)?(?!\w)"
+    rf"\b(?:(?:{_BELOW_1000}|a) thousand(?:,? (?:and )?{_BELOW_1000}(?!\w))?|{_BELOW_1000})(?![\w-])"
 )
+_CENTS = re.compile(r"(\d{1,9}) (dollars?|usd|euros?|eur|pounds?|gbp),? (?:and )?(\d{1,2}) (?:cents?|pence)(?!\w)")
 _ONE = re.compile(
     rf"(?<!which )(?<!this )(?<!that )(?<!no )(?<!other )(?<!each )(?<!first )(?<!second )(?<!the )"
     rf"\bone(?= (?:more |extra |checked |additional )?(?:{_UNIT}"
@@ -116,6 +123,7 @@ class Marked:
 def mark(text: str) -> Marked:
     """Find the atoms of lower-cased text and mask them."""
     text = _ONE.sub("1", _WORDS.sub(_word_value, text))
+    text = _CENTS.sub(lambda m: f"{m[1]}.{int(m[3]):02d} {m[2]}", text)
     marked = Marked("")
     parts: list[str] = []
     position = 0
@@ -135,12 +143,17 @@ def mark(text: str) -> Marked:
 
 
 def _word_value(match: re.Match[str]) -> str:
-    value = (
-        TENS[match["tens"]] + SMALL_NUMBERS.get(match["ones"] or "zero", 0)
-        if match["tens"]
-        else SMALL_NUMBERS[match["small"]]
-    )
-    return str(value * 100 if match["hundred"] else value)
+    if match.group() in ("one", "zero"):  # `one` mostly stands for a thing
+        return match.group()
+    total = group = 0
+    for word in re.findall(r"[a-z]+", match.group()):
+        if word == "hundred":
+            group *= 100
+        elif word == "thousand":
+            total, group = group * 1000, 0
+        elif word != "and":
+            group += 1 if word == "a" else TENS.get(word, SMALL_NUMBERS.get(word, 0))
+    return str(total + group)
 
 
 def _number(text: str) -> float:
@@ -156,13 +169,17 @@ def _unit(text: str) -> str:
 
 def _atoms_of(match: re.Match[str]) -> list[Atom]:
     kind, text = match.lastgroup or "", match.group()
-    for name in ("iso", "span", "range", "measure"):
+    for name in ("iso", "days", "mdays", "span", "range", "measure"):
         if match[name]:
             kind = name
     if kind == "iso":
         year, rest = match["iso"].split("-", 1)
         found = [Atom("date", (f"{year}/{rest}",), text=text)]
         return found + [Atom("time", _clock(match[g]), text=match[g]) for g in ("isotime", "isoend") if match[g]]
+    if kind in ("days", "mdays"):
+        first, last, month, year = (match[g] for g in (("d1", "d2", "dm", "dy") if kind == "days" else _MONTH_FIRST))
+        ends = (_month_date(f"{day} {month} {year or ''}") for day in (first, last))
+        return [Atom("date", values, text=text) for values in ends if values]
     if kind in ("dmy", "mdy", "slash"):
         values = _slash_date(text) if kind == "slash" else _month_date(text)
         return [Atom("date", values, text=text)] if values else []
@@ -194,6 +211,9 @@ def _simple_atom(kind: str, text: str) -> list[Atom]:
         return []
     unit = {"percent": "%", "ordinal": "th"}.get(kind, "")
     return [Atom("percent" if kind == "percent" else "number", (_number(number.group()),), unit, text)]
+
+
+_MONTH_FIRST = ("e1", "e2", "em", "ey")
 
 
 def _month_date(text: str) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from pivot_envs.verifiers.messages.reading import Reading, canonical, is_negated
 _FINISHED = re.compile(
     r"\b(?:(?:i|we) (?:have )?(?:now |already |just |also )*(?:completed|done|processed|submitted|finished"
     r"|executed|performed|carried out|taken care)"
-    r"|(?:it|this|that|everything) (?:is|has been|was) (?:now |already |all )*(?:done|completed|processed"
+    r"|(?<!once )(?<!when )(?<!after )(?<!as soon as )(?<!until )(?:it|this|that|everything) (?:is|has been|was) (?:now |already |all )*(?:done|completed|processed"
     r"|submitted|taken care of))\b"
 )
 

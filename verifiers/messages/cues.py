@@ -11,7 +11,7 @@ from pivot_envs.verifiers.messages.lexicon import any_of
 
 NEGATION = any_of(
     "not",
-    "no(?! problem| worries| longer need| matter| doubt|,)",
+    "no(?! problem| worries| longer need| matter| doubt| show|,)",
     "never",
     "cannot",
     "without",
@@ -43,7 +43,7 @@ NEGATION = any_of(
 )
 
 NOT_NEGATION = re.compile(
-    r"\b(?:do not hesitate|no problem|no worries|not a problem|no longer (?:need\w*|want\w*)|not only|if not|or "
+    r"\b(?:do not hesitate|oh,? no|no problem|no worries|not a problem|no longer (?:need\w*|want\w*)|not only|if not|or "
     r"not|why not|no trouble"
     r"|yes(?: ?/ ?| or | )no|no(?: ?/ ?| or | )yes|cannot wait|no later than|not sure (?:which|where)|no need to "
     r"worry|whether or not"
@@ -135,11 +135,13 @@ IF_CLAUSE = re.compile(
 )
 
 CONFIRM = re.compile(
-    r"\b(?:confirm(?!ed|ing|ation)|go(?:ing)? ahead|proceed|shall (?:i|we)|should (?:i|we)|may (?:i|we) (?!have"
+    r"\b(?:(?<!pleased to )(?<!delighted to )(?<!happy to )(?<!glad to )(?<!able to )(?<!i can )(?<!we can )confirm(?!ed|ing|ation)"
+    r"|do i have your (?:ok\w*|permission|consent|approval|go ahead)|with your (?:ok|okay|permission|consent)"
+    r"|is that a yes|go(?:ing)? ahead|proceed|shall (?:i|we)|should (?:i|we)|may (?:i|we) (?!have"
     r"|ask|know|get)|(?:is|are|does|would) (?:that|this|it|these|everything) "
     r"(?:all )?(?:correct|right|ok|okay|fine|alright|accurate|look\w*|sound\w*|work|be ok\w*|be all right|good)"
     r"|(?:would|do) you (?:like|want) (?:me|us) to"
-    r"|(?:would|do) you (?:like|want) (?:to|that|it|one|this|the)|do you agree|are you (?:ok|okay|happy|sure"
+    r"|(?:would|do) you (?:still |really )?(?:like|want) (?:to|that|it|one|this|the)|do you agree|are you (?:ok|okay|happy|sure"
     r"|fine)|is it (?:ok|okay|alright|fine)|"
     r"(?:reply|answer|respond|say|type|write)(?: with)?:? (?:\W?yes)|yes ?(?:/|or) ?no|can i (?:proceed|go"
     r"|charge)|want me to|like me to|ok to|okay to|"
@@ -155,14 +157,16 @@ REQUEST = re.compile(
     r"|get)|i (?:will |would |also |just |still |first )*need"
     r"|we (?:will |would )*need|i (?:will |would )?require|let me know|tell me|send me|give me|read me|i would "
     r"like to know|"
-    r"let us|have a look|start by|next,|then,|now,|you (?:should|must|need to|have to|can now)|make sure|be sure to)\b"
+    r"works? (?:too|as well|fine|also)|will do (?:too|as well|fine)|alternatively|without (?:either )?(?:the|your)"
+    r"|let us|have a look|start by|next,|then,|now,|you (?:should|must|need to|have to|can now)|make sure|be sure to)\b"
     r"|(?:^\W*|\bto |\band |, )(?:share|provide|choose|select|pick|specify|indicate|try)\b)"
 )
 
 GIVE = re.compile(
     r"\b(?:provide|share|send me|give me|tell me|supply|enter|may i (?:have|ask|know|get)|what(?: is| are|s)|need"
     r"|require|let me know|read me|could you (?:also )?(?:state|name|confirm)|"
-    r"kindly|specify|type|where|which|who|whether|please|have your)\b"
+    r"kindly|specify|type|where|which|who|whether|please|have your|works? (?:too|as well|fine|also)"
+    r"|will do (?:too|as well|fine)|alternatively|without (?:either )?(?:the|your))\b"
 )
 
 IMPERATIVE = re.compile(
@@ -189,13 +193,14 @@ OFFER_HELP = re.compile(
 CLOSING = re.compile(
     r"\b(?:you are (?:very |most |always |more than )?welcome|my pleasure|glad (?:i|we|to|that)|have a (?:great"
     r"|nice|good|wonderful|lovely|pleasant|fantastic|safe|great rest)|"
-    r"good ?bye|bye|take care|enjoy (?:the|your)|thanks? (?:you )?for (?:calling|contacting|reaching|choosing"
-    r"|shopping|chatting|using|your business)|"
+    r"good ?bye|bye|take care|enjoy (?:the|your)|thanks? (?:you )?for (?:[a-z]+ing(?! (?:me|us) (?:the|your|that))|your business)|"
     r"happy (?:to have helped|i could help|we could help)|see you|all the best|anytime|until next time|farewell)\b"
 )
 
 HOLD = re.compile(
-    r"\b(?:(?:one|a|just a) (?:moment|second|minute|sec)|hold on|please hold|please wait|bear with me|stand by"
+    r"\b(?:(?:one|a|just a) (?:more |short |brief |little )?(?:moment|second|minute|sec)|hold on"
+    r"|i am (?:still |just |currently |now |already )*(?:check|search|look|review|pull|work|go)ing"
+    r"|give me (?:a|one|§\d+)|hold on|please hold|please wait|bear with me|stand by"
     r"|let me (?:check|look|see|pull|verify|find|have a look|take a look)|"
     r"i will (?:check|look into|look up|take a look))\b"
 )
@@ -205,7 +210,8 @@ APOLOGY = re.compile(r"\b(?:sorry|apolog\w+|regret)\b")
 REFUSAL = re.compile(
     r"\b(?:cannot|not able to|unable to|not possible|not allowed|not permitted|impossible|ineligible|not eligible"
     r"|do(?:es)? not (?:allow|permit|accept|support)|may not|"
-    r"not be able|will not be able|prohibits?|rules? out|no way to)\b"
+    r"beyond what (?:i|we) can|beyond my|against (?:our|the) (?:policy|rules)"
+    r"|not be able|will not be able|prohibits?|rules? out|no way to)\b"
 )
 
 DONE_WORDS = re.compile(

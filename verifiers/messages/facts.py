@@ -79,6 +79,14 @@ def _named_by_id(name: str, pair: Pair) -> bool:
     return bool(re.search(rf"(?i)\b{re.escape(name)}\b(?:[ ,(:-]+[a-z]+){{0,5}}[ ,(:#-]+\d{{8,}}", pair.shown.plain))
 
 
+def _named_by_fact(group: str, member: str, reading: Reading) -> bool:
+    """A weekday beside its date, a card or bill beside its number: the fact, required anyway, names it alone."""
+    spots = rf"(?:{lex.EXCLUSIVE[group][member].pattern})(?:,? (?:the|number|no\.?|id|ending in|ending with))?[ ,(]*§(\d+)"
+    kinds = {"date"} if group == "day" else {"id", "number"}
+    atoms = [reading.atoms[int(m.group(m.lastindex or 0))] for m in re.finditer(spots, reading.text)]
+    return any(a.kind in kinds and (a.kind != "number" or len(a.digits) >= 4) for a in atoms)
+
+
 def exclusive(pair: Pair) -> Finding:
     """Named options stay the ones named."""
     asks = pair.shown.acts & (ASKS | {"instruct"})
@@ -89,6 +97,7 @@ def exclusive(pair: Pair) -> Finding:
             return different("other_value", group=group, demonstrated=shown, candidate=other)
         if group == "day":
             missing &= frozenset(lex.WEEKDAYS)
+        missing = {m for m in missing if not _named_by_fact(group, m, pair.shown)}
         if missing and (
             group in ("payment", "cabin", "colour", "day", "period", "trip", "document")
             or (asks and group in ("setting", "part", "cable", "network"))

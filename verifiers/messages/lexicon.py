@@ -88,7 +88,9 @@ OPERATIONS = _table(
         rf"you)? (?:{A}"
         rf"|the (?:money|amount))(?: (?:dollars|usd))? (?:back|on (?:your|the))|(?:have|has|was|were|been|i|we) "
         rf"returned (?:you )?(?:{A}(?:,? (?:and )?)?)+|you (?:have )?received {A}"
-        rf"|cards? (?:\w+ ){{0,3}}credited|(?:go|goes|going|sent) back (?:to|onto)|credited (?:back )?to (?:your"
+        rf"|{A} (?:would|will|is|are|to|can|(?:has|have) been) (?:be )?return\w* to (?:your|the)"
+        rf"|(?:paypal|cards?)(?: account)? (?:will |would |to )?(?:receives?|gets? back)"
+        rf"|(?:put|paid|sent|moved|coming) back (?:on|in)?to|(?:put|paid) back on|cards? (?:\w+ ){{0,3}}credited|(?:go|goes|going|sent) back (?:to|onto)|credited (?:back )?to (?:your"
         rf"|the) (?:\w+ )?(?:card|paypal)|{A} back",
         "cancel": r"cancel\w*|terminat\w*|discontinu\w*|call(?:ed)? off|annul\w*",
         "return": r"return\w*|(?:send|sent|sending|ship|mail) (?:it|them|the \w+|that|this) back|(?:come|coming) "
@@ -99,7 +101,8 @@ OPERATIONS = _table(
         r"|chang(?:e|ed|es|ing)|updat\w*|edit(?:ed|ing)?|corrected|can correct|could correct|set to|switched "
         r"to|set (?:the |your |a |it |them )?(?:\w+ ){0,3}to"
         r"|(?:make|made|apply) (?:this|the|that|these) (?:change|adjustment)s?",
-        "book": r"book(?:ed|ing|ings)?|schedul\w*|reserved?|arranged?",
+        "book": r"book(?:ed|ing|ings)?|schedul\w*|reserved?|arranged?|(?<!identity )(?<!account )(?:is|are|was|be|been)"
+        r" (?:now |already |all )?confirmed",
         "upgrade": r"upgrad\w*|mov(?:e|ed|ing) you up",
         "downgrade": r"downgrad\w*|mov(?:e|ed|ing) you down",
         "charge": r"charg(?:e|ed|es|ing)(?! at)|debit(?:ed|ing)|billed"
@@ -109,8 +112,10 @@ OPERATIONS = _table(
         "benefit": r"discount\w*|vouchers?|coupons?|compensat\w*|goodwill|complimentary|waiv\w*|bonus|rebate\w*"
         r"|price match"
         r"|\d+ ?% off",
-        "free": r"(?<!feel )free(?! to)|at no (?:extra )?(?:cost|charge)|without charge|on the house",
-        "transfer": r"transfer\w*|connect(?:ing|ed)? you|(?:put|hand|pass)(?:ting|ing|ed)? you (?:through|over|on)",
+        "free": r"(?<!feel )free(?! to)|(?:at no|no) (?:extra )?(?:cost|charge|fee)s?|without (?:any )?(?:charge|cost|fee)s?"
+        r"|costs? (?:you )?nothing|on the house",
+        "transfer": rf"transfer\w*|send (?:{A}|the money|money)|connect(?:ing|ed)? you|(?:put|hand|pass)(?:ting|ing|ed)? you (?:through|over|on)"
+        r"|(?:hand|pass)(?:ing|ed)? (?:this|it|your \w+) (?:over|on)",
         "reboot": rf"reboot\w*|restart\w*|power cycl\w*|(?:turn|switch|power)\w* (?:it |\w+ \w+ )?off(?: for "
         rf"{A})? and (?:then )?"
         r"(?:back |turn it |switch it )*on(?: again)?",
@@ -127,7 +132,7 @@ OPERATIONS = _table(
         "on": r"(?:turn|switch|toggl|power)\w* (?:(?!off)\S+ ){0,5}on(?! (?:your|the (?:router|phone|device)) "
         r"off)|enabl\w*"
         r"|(?<!re)activat\w*|plug\w*(?: it| them| the cable)?(?: back)? in|reconnect\w*|(?:re )?insert\w*|reinsert\w*"
-        r"|put (?:it|them|the \w+(?: \w+)?) back(?: in)?|connect (?:the|your|to)|reseat\w*|re seat\w*|replug\w*",
+        r"|(?:put|push|stick|slot|click|fit)\w* (?:it|them|the \w+(?: \w+)?) back(?: in)?|connect (?:the|your|to)|reseat\w*|re seat\w*|replug\w*",
         "off": r"(?:turn|switch|toggl|power)\w* (?:(?!on)\S+ ){0,5}off|disabl\w*|deactivat\w*|unplug\w*|disconnect\w*"
         r"|remov(?:e|ed|ing)|tak(?:e|ing) out|tak(?:e|ing) (?:the |your )?(?:\w+ ){0,3}out|pull\w* (?:it |the \w+ )?out"
         r"|reseat\w*|re seat\w*|replug\w*",
@@ -158,17 +163,18 @@ ASKED = _table(
         "name": r"(?:first|last|full|your|family|sur) ?(?:and last |name and last )?names?|names? (?:and|plus) "
         r"(?:\w+ )?(?:zip|postal)",
         "zip": r"zip ?codes?|zip|postal codes?|postcodes?",
-        "birth_date": r"dates? of birth|birth ?dates?|birthdays?|dob",
+        "birth_date": r"dates? of birth|birth ?dates?|birthdays?|dob|born",
         "user_id": r"user ?ids?|user ?names?|customer (?:ids?|numbers?)|login",
         "account_number": r"account (?:ids?|numbers?)|bank account",
         "ssn": r"social security|ssn|tax id",
         "passport": r"passports?|identity card|driver'?s? licen[cs]e",
         "secret": r"pin|pin code|passcodes?|passwords?|security (?:code|question)|cvv",
-        "card_number": rf"card numbers?|last (?:four|{A}) digits",
+        "card_number": rf"card numbers?|(?:last|final) (?:four|{A}) digits|digits (?:of|on) (?:the|your) card"
+        rf"|{A} digits .{{0,30}}\bend",
         "order_id": r"(?:order|reservation|booking|confirmation) (?:ids?|numbers?|codes?|references?)",
         "reason": r"reasons?|why",
         "payment_method": r"payment methods?|how (?:would you like|you would like|do you want|you want) to pay"
-        r"|(?:prefer|like|want) to pay (?:by|with|using)|which (?:card|payment)|card (?:to use|you (?:would like"
+        r"|(?:prefer|like|want|rather|you) (?:to )?pay (?:by|with|using)|which (?:card|payment)|card (?:to use|you (?:would like"
         r"|want) to use|should i use)",
         "origin": r"origin|departure (?:city|airport)|(?:flying|fly|travel\w*|depart\w*) from",
         "destination": r"destination|arrival (?:city|airport)|from and to|(?:flying|fly|travel\w*) to",
@@ -203,12 +209,12 @@ IDENTITY = frozenset(
 EXCLUSIVE: dict[str, dict[str, re.Pattern[str]]] = {
     "status": _table(
         {
-            "pending": "pending|not yet (?:shipped|processed)",
-            "processed": "processed",
+            "pending": "pending|not (?:yet )?(?:been )?(?:shipped|processed)",
+            "processed": "(?<!not )(?<!not yet )(?<!not been )(?<!not yet been )processed",
             "delivered": "delivered|arrived",
             "shipped": "shipped|in transit|on (?:its|the) way",
-            "overdue": "overdue|past due|unpaid|outstanding",
-            "paid": "(?:is|been|fully|already) paid",
+            "overdue": "overdue|past due|unpaid|outstanding|not (?:yet )?(?:been )?(?:paid|settled)",
+            "paid": "(?<!not )(?:is|been|fully|already) (?:paid|settled)",
             "delay": r"delay\w*",
             "active": "active(?! from)",
         }
@@ -288,8 +294,8 @@ EXCLUSIVE: dict[str, dict[str, re.Pattern[str]]] = {
     "part": _table(
         {
             "sim": "e?sim(?: card)?",
-            "cable": "cables?|cord",
-            "light": "lights?|leds?|lamp",
+            "cable": "cables?|cords?|leads?(?! to)|wires?",
+            "light": "lights?|leds?|lamps?|indicators?",
             "button": "buttons?",
             "port": "ports?",
         }
@@ -308,14 +314,23 @@ EXCLUSIVE: dict[str, dict[str, re.Pattern[str]]] = {
     ),
     "cable": _table(
         {
-            "fibre": "fib(?:er|re)(?: optic)? cable",
-            "power": "power (?:cable|cord|supply)",
-            "network cable": "(?:ethernet|network) cable",
+            "fibre": "fib(?:er|re)(?: optic)? (?:cable|lead|cord|wire|patch)",
+            "power": "power (?:cable|cord|supply|lead)",
+            "network cable": "(?:ethernet|network|lan) (?:cable|lead|cord)",
+        }
+    ),
+    "share": _table(
+        {
+            "whole": r"(?:full|entire|whole|complete) (?:amount|sum|price|fare|fee|refund|balance|total)"
+            rf"|(?:full|entire|whole) {A}",
+            "half": rf"half (?:of |the |price|fare)+(?:{A})?|half {A}",
+            "double": rf"(?:double|twice) (?:the|that|this|{A})",
+            "third": r"(?:a|one) (?:third|quarter) of",
         }
     ),
     "mode": _table({"automatic": "automatic(?:ally)?|auto", "manual": "manual(?:ly)?|custom"}),
     "document": _table(
-        {"insurance": "insurance", "warranty": "warranty", "receipt": "receipts?", "invoice": "invoices?|bills?"}
+        {"insurance": "insurance", "warranty": "warranty", "receipt": "receipts?", "invoice": "invoices?|bills?|billed|billing|statements?"}
     ),
 }
 """Groups whose members shut each other out; a member the demonstration names must be named."""
@@ -432,6 +447,17 @@ SYNONYMS = {
         ("policy", "rule", "rules", "policies"),
         ("customer", "client"),
         ("improve", "better"),
+        ("colour", "color"),
+        ("light", "lamp", "led", "indicator"),
+        ("total", "altogether", "overall"),
+        ("gb", "gigabyte", "gig"),
+        ("invoice", "bill", "statement"),
+        ("address", "location"),
+        ("picture", "photo", "image"),
+        ("register", "file", "link", "associate"),
+        ("person", "human", "colleague", "agent", "representative"),
+        ("permanent", "final"),
+        ("whole", "entire", "full"),
     )
     for word in group
 }

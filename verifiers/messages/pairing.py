@@ -10,7 +10,10 @@ from pivot_envs.verifiers.messages.atoms import Atom
 from pivot_envs.verifiers.messages.reading import Reading, canonical, operations_in
 
 _SPLIT = re.compile(r"[.!?](?=\s|$)|\n+|;|, | and | while | whereas | but | or ")
-_DIRECTION = re.compile(r"((?:[^\s.!?]{1,40} ){1,7})(to|->|into|instead of)(?=((?: [^\s!?]{1,40}){1,6}))")
+_DIRECTION = re.compile(
+    r"((?:[^\s.!?]{1,40} ){1,7})"
+    r"(?<!comes )(?<!come )(?<!amounts )(?<!up )(?<!due )(?<!able )(?<!want )(?<!like )(?<!need )(?<!going )(?<!have )(to|->|into|instead of)(?=((?: [^\s!?]{1,40}){1,6}))"
+)
 _CLASSES = frozenset("economy business green red blue black white large small medium email sms".split())
 _RUN = re.compile(r"§\d+(?:(?: ?,| and|, and) §\d+)+")
 MAX_VALUES, MAX_ATOMS = 24, 300
@@ -143,7 +146,7 @@ def _directions(reading: Reading) -> Iterator[tuple[str, str]]:
 def _thing(word: str, reading: Reading) -> str:
     key = re.search(r"§(\d+)", word)
     if key:
-        return _anchor_key(reading.atoms[int(key[1])])
+        return _anchor_key(reading.atoms[int(key[1])]) + reading.atoms[int(key[1])].unit
     bare = word.strip(".,:;()!?\"'")
     return bare if bare in reading.names or bare in _CLASSES else ""
 

@@ -215,6 +215,12 @@ def _mode(clause: str, sentence: str, surface: str, asking: bool, told: bool) ->
         return "purpose" if re.search(rf"\b(?:to|so that (?:it|you)(?: can)?) {re.escape(surface)}", clause) else "told"
     if surface.split()[0] in _STATES and not re.search(r"\b(?:i|we)\b", clause):
         return "state"
+    if re.search(r"\b(?:help|assist|support)(?:ing)?\b", clause) and "§" not in sentence:
+        return "mention"
+    if re.search(rf"\byou (?:have |had )?(?:already |just |also |only )?{re.escape(surface)}", clause):
+        return "mention"
+    if re.search(rf"\bbeing (?:\w+ )?{re.escape(surface)}", clause):
+        return "will"
     if re.match(r"\W*(?:if|once|when|before|after|should you|in case)\b", clause):
         return "condition"
     first = surface.split()[0]
@@ -395,15 +401,20 @@ def _names(plain: str) -> Iterator[tuple[str, str]]:
         if not _known_word(word):
             yield word, "name" if match[1] else "code"
     for match in _VOCATIVE.finditer(plain):
-        if match[1][0].isupper() and not match[1].startswith("I'") and not _known_word(match[1].lower()):
+        if match[1][0].isupper() and not match[1].startswith("I'") and not re.search(r"\d", match[1]) and not _known_word(match[1].lower()):
             yield match[1].lower(), "vocative"
+
+
+_CALENDAR = frozenset([*lex.MONTHS, *(m[:3] for m in lex.MONTHS), "sept", *(d[:3] for d in lex.WEEKDAYS)]) | frozenset(
+    "mr mrs ms miss dr sir madam mx".split()
+)
 
 
 @lru_cache(maxsize=4096)
 def _known_word(word: str) -> bool:
     return (
         _is_filler(word)
-        or word in lex.MONTHS
+        or word in _CALENDAR
         or word in lex.WEEKDAYS
         or any(pattern.fullmatch(word) for group in lex.EXCLUSIVE.values() for pattern in group.values())
         or any(re.fullmatch(unit, word) for unit in lex.UNITS.values())

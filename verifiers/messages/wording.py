@@ -56,6 +56,14 @@ _CONTRACTIONS = tuple(
         (r"\b(it|that|there|what|he|she|here|where|who)'s\b", r"\1 is"),
         (r"'s\b|s'(?=\s)", " "),
         (r"\bcancel+ation\b", "cancellation"),
+        (r"\b(?:cannot|can never) be (?:undone|reversed|revoked|taken back)\b|\birreversible\b", "is permanent"),
+        (r"\bfree (slots?|appointments?|times?|rooms?|tables?|seats?|dates?|places?)\b", r"available \1"),
+        (
+            r"\b((?:slots?|appointments?|times?|rooms?|tables?|seats?|dates?|openings?|places?)(?: \w+){0,2}"
+            r"(?: is| are)(?: still)?) free\b",
+            r"\1 available",
+        ),
+        (r"\be ?-? ?mail\b", "email"),
     )
 )
 
@@ -120,6 +128,7 @@ def facts_text(*values: Any) -> str:
 def clean(text: str) -> str:
     """Level unicode, quotes and markdown; keep letter case and line ends."""
     limit = len(text) + 1000  # NFKC can make one character eighteen
+    text = re.sub(r"(?<!\d)[•·]+ ?(?=\d{3,4}\b)", " ", text)  # a masked card number, no list
     text = unicodedata.normalize("NFKC", text.translate(_QUOTES)).translate(_QUOTES)[:limit]
     text = _UNUSUAL.sub(lambda m: _plain(m.group()), text)
     text = re.sub(r"[ \t]{2,}", " ", re.sub(r"\s*\n\s*\n\s*", "\n\n", re.sub(r"[ \t]{2,}", " ", text)))

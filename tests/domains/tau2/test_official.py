@@ -67,7 +67,7 @@ def masked(records: Any) -> str:
 
 
 def same_state(session: Any, environment: Any) -> bool:
-    """Compare every record with tau2's own; lists are small and hold minted ids, so they are compared as masked JSON."""
+    """Compare every record with tau2's own; lists are small and hold minted ids, so they go through masked JSON."""
     from pivot_envs.domains.tau2.official.session import environment_records
 
     ours, theirs = session.environment.tools.db, environment.tools.db
@@ -272,9 +272,8 @@ def outcomes(name: str, tasks: Sequence[Task]) -> list[Any]:
     found = []
     for task in tasks:
         trajectory = domain.demonstrate(task, 0)
-        state = domain.start(trajectory.initial_state)
-        state.history = trajectory.messages
-        found.append(domain.outcome(state, trajectory).details["basis"])
+        session = domain.world.open(task)
+        found.append(domain.world.outcome(session, task, trajectory.messages).details["basis"])
     return found
 
 

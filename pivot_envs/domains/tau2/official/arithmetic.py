@@ -6,7 +6,6 @@ import ast
 
 _LONGEST = 1_000
 _DEEPEST = 40
-_LARGEST_BASE = 1e6
 _LARGEST_EXPONENT = 64
 
 
@@ -22,16 +21,14 @@ def is_bounded(expression: object) -> bool:
         tree = ast.parse(expression.strip(), mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return True  # tau2 reports the syntax error itself
-    return all(
-        _is_small(node) for node in ast.walk(tree) if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow)
-    )
+    powers = [node for node in ast.walk(tree) if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow)]
+    return all(_is_small(power) for power in powers)
 
 
 def _is_small(power: ast.BinOp) -> bool:
-    return _constant(power.left, _LARGEST_BASE) and _constant(power.right, _LARGEST_EXPONENT)
-
-
-def _constant(node: ast.expr, largest: float) -> bool:
-    if isinstance(node, ast.UnaryOp):
-        return _constant(node.operand, largest)
-    return isinstance(node, ast.Constant) and isinstance(node.value, int | float) and abs(node.value) <= largest
+    """Whether a power has a small literal exponent and no other power in its base."""
+    exponent = power.right.operand if isinstance(power.right, ast.UnaryOp) else power.right
+    nested = any(isinstance(node, ast.Pow) for node in ast.walk(power.left))
+    if nested or not isinstance(exponent, ast.Constant) or not isinstance(exponent.value, int | float):
+        return False
+    return abs(exponent.value) <= _LARGEST_EXPONENT

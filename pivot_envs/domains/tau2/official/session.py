@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +43,8 @@ class OfficialSession:
         self._toolset = toolset
         self._start = start
         self._mark: dict[str, Any] = {}
+        self._listed: dict[str, Any] | None = None
+        """Records of the list databases as they stand now; None once a call may have changed them."""
 
     @classmethod
     def open(cls, base: Any, toolset: Toolset, start: Mapping[str, Any]) -> OfficialSession:
@@ -61,6 +63,7 @@ class OfficialSession:
         if (requestor, name) in self._toolset.arithmetic and not is_bounded(arguments.get("expression")):
             return Observation("Error: expression is too large to evaluate", failed=True)
         environment = self._environment
+        self._listed = None
         self._read_only((requestor, name) not in self._toolset.writes)
         try:
             response = environment.make_tool_call(name, requestor=requestor, **copy_record(dict(arguments)))
@@ -83,49 +86,41 @@ class OfficialSession:
 
     def fork(self) -> OfficialSession:
         """Return an independent session."""
-        return OfficialSession(_fork_environment(self._environment), self._toolset, self._start)
+        twin = OfficialSession(_fork_environment(self._environment), self._toolset, self._start)
+        twin._listed = self._listed
+        return twin
 
     def mark(self) -> None:
         """Start recording changes."""
-        self._mark = {}
+        for table, *_ in self._tables():
+            table.mark()
+        self._mark = self._list_records()
+
+    def _tables(self) -> Iterator[tuple[Table, str, str]]:
         for party, database in self._databases():
             for name, value in _fields(database):
                 if isinstance(value, Table):
-                    value.mark()
-                else:
-                    self._mark.update(_records(party, name, value))
+                    yield value, party, name
+
+    def _list_records(self) -> dict[str, Any]:
+        """Return the records of what is not a table; dumped once between calls, for forks of one state share it."""
+        if self._listed is None:
+            self._listed = {}
+            for party, database in self._databases():
+                for name, value in _fields(database):
+                    if not isinstance(value, Table):
+                        self._listed.update(_records(party, name, value))
+        return self._listed
 
     def changes(self) -> dict[str, tuple[Any, Any]]:
         """Return path -> (record at the mark, record now)."""
-        changed: dict[str, tuple[Any, Any]] = {}
-        now: dict[str, Any] = {}
-        for party, database in self._databases():
-            for name, value in _fields(database):
-                if isinstance(value, Table):
-                    for key, (before, after) in value.touched().items():
-                        changed[_path(party, name, key)] = (_plain(before), _plain(after))
-                else:
-                    now.update(_records(party, name, value))
-        for path in [*self._mark, *(p for p in now if p not in self._mark)]:
-            if self._mark.get(path) != now.get(path):
-                changed[path] = (self._mark.get(path), now.get(path))
-        return changed
+        touched = ((party, name, table.touched()) for table, party, name in self._tables())
+        return _changed(touched, self._mark, self._list_records())
 
     def difference_from_start(self) -> dict[str, tuple[Any, Any]]:
         """Return path -> (base record, record now)."""
-        changed: dict[str, tuple[Any, Any]] = {}
-        now: dict[str, Any] = {}
-        for party, database in self._databases():
-            for name, value in _fields(database):
-                if isinstance(value, Table):
-                    for key, (before, after) in value.changed().items():
-                        changed[_path(party, name, key)] = (_plain(before), _plain(after))
-                else:
-                    now.update(_records(party, name, value))
-        for path in {*self._start, *now}:
-            if self._start.get(path) != now.get(path):
-                changed[path] = (self._start.get(path), now.get(path))
-        return changed
+        changed = ((party, name, table.changed()) for table, party, name in self._tables())
+        return _changed(changed, self._start, self._list_records())
 
     def random_ids(self) -> list[str]:
         """Return ids of records that a tool minted at random."""
@@ -136,11 +131,26 @@ class OfficialSession:
         """Replace ids everywhere in the list databases, which are the only ones that mint random ids."""
         for kit in (self._environment.tools, self._environment.user_tools):
             if kit is not None and kit.db is not None and not any(isinstance(v, Table) for _, v in _fields(kit.db)):
+                self._listed = None
                 kit.db = type(kit.db).model_validate(replace_strings(kit.db.model_dump(), names))
 
     def full(self) -> dict[str, Any]:
         """Return every record of both databases: what tests compare with the official environment."""
         return environment_records(self._environment)
+
+
+def _changed(
+    tables: Iterable[tuple[str, str, Mapping[str, tuple[Any, Any]]]], before: Mapping[str, Any], now: Mapping[str, Any]
+) -> dict[str, tuple[Any, Any]]:
+    changed = {
+        _path(party, name, key): (_plain(old), _plain(new))
+        for party, name, records in tables
+        for key, (old, new) in records.items()
+    }
+    for path in [*before, *(p for p in now if p not in before)]:
+        if before.get(path) != now.get(path):
+            changed[path] = (before.get(path), now.get(path))
+    return changed
 
 
 def _fork_environment(environment: Any, wrap: bool = False) -> Any:
@@ -171,7 +181,7 @@ def _fork_database(database: Any, wrap: bool) -> Any:
         twin = copy.copy(database)
         twin.__dict__.update({name: value.fork() for name, value in fields})
         return twin
-    return copy.deepcopy(database)
+    return copy_record(database)
 
 
 def _fields(database: Any) -> list[tuple[str, Any]]:

@@ -6,16 +6,16 @@ import copy
 import functools
 import hashlib
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from pivot_envs.domains.tau2.official import demonstrations, evaluation
-from pivot_envs.domains.tau2.official.package import Tau2Package, import_domain, locate
+from pivot_envs.domains.tau2.official.package import INSTALL, Tau2Package, import_domain, locate
 from pivot_envs.domains.tau2.official.session import OfficialSession, Toolset, environment_records
 from pivot_envs.domains.tau2.world import Reaction, Session, ToolKind, ToolSpec
-from pivot_envs.errors import ConfigError, RestoreError, suggest
+from pivot_envs.errors import ConfigError, MissingDependency, RestoreError, suggest
 from pivot_envs.records import Message, Outcome, Requestor, Task, Trajectory
 
 OFFICIAL_DOMAINS = ("retail", "airline", "telecom", "mock")
@@ -35,7 +35,7 @@ class OfficialWorld:
         self.name = name
         package = locate(path)
         self._module = import_domain(name)
-        self._base = self._module.get_environment()
+        self._base = _with_data(name, self._module.get_environment)
         self._start = environment_records(self._base)
         self.policy = str(self._base.policy)
         self.tool_specs = _tool_specs(self._base)
@@ -47,7 +47,7 @@ class OfficialWorld:
     @functools.cached_property
     def _tasks(self) -> dict[str, Any]:
         """Return every task of every set by id, as tau2 models."""
-        return {str(task.id): task for task in self._module.get_tasks(None)}
+        return {str(task.id): task for task in _with_data(self.name, lambda: self._module.get_tasks(None))}
 
     @functools.cached_property
     def _splits(self) -> dict[str, list[str]]:
@@ -150,6 +150,20 @@ class OfficialWorld:
     def default_trajectories(self, split: str) -> list[Trajectory]:
         """Return a scripted demonstration of every task of the split that has reference actions."""
         return [self.demonstrate(task, 0) for task in self.tasks(split) if demonstrations.reference_actions(task)]
+
+
+def _with_data(name: str, load: Callable[[], Any]) -> Any:
+    """Return what tau2 loads from its data files.
+
+    Raises:
+        MissingDependency: a data file is absent, as in a checkout without its large files.
+    """
+    try:
+        return load()
+    except FileNotFoundError as error:
+        raise MissingDependency(
+            f"tau2 domain {name!r} lacks the data file {error.filename}; use a complete checkout, or {INSTALL}"
+        ) from error
 
 
 def _is_tables(environment: Any) -> bool:
