@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from pivot_envs import selection
+from pivot_envs.audit import audit
 from pivot_envs.cli.learning import header_of, noisy, open_scorer
 from pivot_envs.cli.report import write_report
 from pivot_envs.cli.screen import Flag, console, existing, table
 from pivot_envs.contracts import Domain, Policy
 from pivot_envs.domains import get_domain
+from pivot_envs.domains.tau2.mutants import battery
 from pivot_envs.env import PivotEnv
 from pivot_envs.errors import ConfigError, MissingDependency
 from pivot_envs.formats import reader
@@ -63,6 +65,8 @@ class Demo:
     """Trajectories whose turns are profiled."""
     k: int = 8
     """Rollouts per candidate."""
+    audited: int = 8
+    """Tasks whose reference actions are varied for the audit."""
     steps: int = 8
     """GRPO steps."""
     sft_epochs: int = 10
@@ -81,17 +85,20 @@ class Demo:
         trained = not self.no_training and _has_torch()
         console().print("1. a turn restored, and two actions judged by what they do")
         found.turns = _show_judgement()
-        console().print(f"\nnext: {8 if trained else 6} stages, about {'four minutes' if trained else 'one minute'}\n")
+        console().print(
+            f"\nnext: {13 if trained else 9} stages, about {_shown(self._seconds(trained))} on two idle cores\n"
+        )
         trajectories = _stage(found, "2. demonstrate", lambda: self._demonstrate("train", self.tasks))
         held_out = _stage(found, "3. held-out tasks", lambda: self._demonstrate("test", None))
         _stage(found, "4. replay and check", lambda: _check(trajectories))
+        _stage(found, "5. audit on varied actions", lambda: _audit(self.audited), seconds=0.4 * self.audited)
         if trained:
             self._train(found, trajectories, held_out)
         else:
             found.not_run.append("training: " + ("left out by --no-training" if self.no_training else _no_torch()))
             scorer = open_scorer(trajectories, "effect", "message", "full", None)
-            _stage(found, "5. profile (scripted test policy)", lambda: self._profile(scorer, noisy(scorer), "full"))
-            _stage(found, "6. select", lambda: self._select(found, trajectories, scorer))
+            _stage(found, "6. profile (scripted test policy)", lambda: self._profile(scorer, noisy(scorer), "full"))
+            _stage(found, "7. select", lambda: self._select(found, trajectories, scorer))
         for name in OFFICIAL:
             _stage(found, f"official domain {name}", partial(_official, name, self.recorded, found))
         found.not_run += [
@@ -100,6 +107,23 @@ class Demo:
         ]
         self._finish(found)
         return 0
+
+    def _seconds(self, trained: bool) -> float:
+        """Estimate the whole run; seconds per unit measured on two cores."""
+        model = self._sft_seconds + self._profile_seconds + self._grpo_seconds + 30
+        return 15 + 0.4 * self.audited + (model if trained else 10)
+
+    @property
+    def _sft_seconds(self) -> float:
+        return 0.08 * self.tasks * self.sft_epochs
+
+    @property
+    def _profile_seconds(self) -> float:
+        return 0.08 * self.profiled * self.k
+
+    @property
+    def _grpo_seconds(self) -> float:
+        return 6.0 * self.steps
 
     def _demonstrate(self, split: str, limit: int | None) -> tuple[str, Path]:
         domain = get_domain("tau2", "helpdesk")
@@ -132,12 +156,12 @@ class Demo:
         scorer = open_scorer(trajectories, "effect", "hermes", STYLE, None)
         judge = open_scorer(held_out, "effect", "hermes", STYLE, None, split="test")
         policy = training.tiny_policy(scorer, trajectories, STYLE)
-        _stage(
-            found, "5. imitate (SFT)", lambda: training.warm_up(policy, scorer, self.sft_epochs, self.output / "sft")
-        )
-        rollouts = _stage(found, "6. profile", lambda: self._profile(scorer, policy, STYLE))
-        kept = _stage(found, "7. select", lambda: self._select(found, trajectories, scorer))
-        before = _stage(found, "8. held-out turns, before", lambda: training.held_out_share(policy, judge))
+        sft = self.output / "sft"
+        work = lambda: training.warm_up(policy, scorer, self.sft_epochs, sft)  # noqa: E731
+        _stage(found, "6. imitate (SFT)", work, self._sft_seconds)
+        rollouts = _stage(found, "7. profile", lambda: self._profile(scorer, policy, STYLE), self._profile_seconds)
+        kept = _stage(found, "8. select", lambda: self._select(found, trajectories, scorer))
+        before = _stage(found, "9. held-out turns, before", lambda: training.held_out_share(policy, judge), 15)
         found.arms.append({"arm": "sft", "held-out turns accepted": before, "rollouts": 0})
         if kept < 2:
             found.not_run.append(f"GRPO: {kept} pivots are too few; raise --profiled or --sft-epochs")
@@ -145,10 +169,13 @@ class Demo:
         pivots = self.output / "pivots.jsonl"
         run = self.output / "grpo"
         result = _stage(
-            found, "9. GRPO", lambda: training.demo_grpo(policy, pivots, trajectories, STYLE, self.steps, run)
+            found,
+            "10. GRPO",
+            lambda: training.demo_grpo(policy, pivots, trajectories, STYLE, self.steps, run),
+            self._grpo_seconds,
         )
         found.curve = list(result.metrics)
-        after = _stage(found, "10. held-out turns, after", lambda: training.held_out_share(policy, judge))
+        after = _stage(found, "11. held-out turns, after", lambda: training.held_out_share(policy, judge), 15)
         trained = sum(int(row["rollouts"]) for row in result.metrics)
         found.arms.append({"arm": "sft then pivot", "held-out turns accepted": after, "rollouts": rollouts + trained})
 
@@ -171,15 +198,28 @@ class Demo:
         console().print(f"\n{seconds:.0f} s; report: {report}")
 
 
-def _stage(found: _Findings, name: str, work: Callable[[], tuple[str, Any]]) -> Any:
-    """Run one stage, print one line, and return its value."""
-    console().print(f"{name} ...", end=" ")
+def _stage(found: _Findings, name: str, work: Callable[[], tuple[str, Any]], seconds: float = 0.0) -> Any:
+    """Run one stage, print one line with its estimate where it is long, and return its value."""
+    console().print(f"{name}{f' (about {_shown(seconds)})' if seconds >= 5 else ''} ...", end=" ")
     started = time.perf_counter()
     told, value = work()
     seconds = time.perf_counter() - started
     found.stages.append((name, told, seconds))
     console().print(f"{told} ({seconds:.1f} s)")
     return value
+
+
+def _shown(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} minutes"
+
+
+def _audit(tasks: int) -> tuple[str, None]:
+    """Vary reference actions of some tasks and count what each verifier gets wrong."""
+    world = get_domain("tau2", "helpdesk").world  # type: ignore[attr-defined]  # the helpdesk is a Tau2Domain
+    report = audit(battery(world, tasks=list(world.tasks("train"))[:tasks]), "tau2", "helpdesk")
+    wrong = [("effect", report.total), *report.baselines.items()]
+    told = ", ".join(f"{name} {t.false_accepts} + {t.false_rejects}" for name, t in wrong)
+    return f"{report.total.rows} pairs; false accepts + false rejects: {told}", None
 
 
 def _has_torch() -> bool:
