@@ -12,7 +12,7 @@ import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from pivot_envs.actions import Codec
 from pivot_envs.bench import Bench, Written, failure, open_bench
 from pivot_envs.contracts import Prompt
 from pivot_envs.errors import ConfigError, RestoreError
-from pivot_envs.records import Action, Candidate, Verdict
+from pivot_envs.records import Action, Candidate, Cost, Verdict
 
 logger = logging.getLogger(__name__)
 
@@ -144,10 +144,15 @@ class Scorer:
         readings = [self.bench.read(each, candidate) for each in written]
         undecided = {_identity(r.action): r.action for r in readings if r.verdict is None and r.action is not None}
         judged = self._judge(candidate, undecided) if undecided else {}
-        return [
-            reading.verdict if reading.verdict is not None else judged[_identity(reading.action)]
-            for reading in readings
-        ]
+        verdicts, paid = [], set()
+        for reading in readings:
+            if reading.verdict is not None:
+                verdicts.append(reading.verdict)
+                continue
+            key = _identity(reading.action)
+            verdicts.append(judged[key] if key not in paid else replace(judged[key], cost=Cost()))
+            paid.add(key)
+        return verdicts
 
     def _judge(self, candidate: Candidate, actions: Mapping[str, Action]) -> dict[str, Verdict]:
         verdicts: dict[str, Verdict] = {}

@@ -95,12 +95,16 @@ class EffectVerifier:
             except Exception as error:  # recorded: the group is masked, the run goes on
                 logger.exception("%s: the demonstration could not be executed", candidate.candidate_id)
                 return [failed("execution", f"demonstration not executable: {error}") for _ in actions]
-            verdicts: dict[str, Verdict] = {}
+            known: dict[str, Verdict] = {}
+            verdicts = []
             for action in actions:
                 key = f"{action.is_empty}{action.key}"
-                if key not in verdicts:
-                    verdicts[key] = self._judge(candidate, state, shown, action)
-            return [verdicts[f"{action.is_empty}{action.key}"] for action in actions]
+                if key in known:
+                    verdicts.append(replace(known[key], cost=Cost()))  # a repetition costs nothing
+                else:
+                    known[key] = self._judge(candidate, state, shown, action)
+                    verdicts.append(known[key])
+            return verdicts
 
     def _run_demonstration(self, action: Action, state: State, stack: contextlib.ExitStack) -> _Demonstration:
         fork = stack.enter_context(_closing(state.fork()))

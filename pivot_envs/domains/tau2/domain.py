@@ -123,17 +123,21 @@ class Tau2Domain:
 
     def _restore_by_replay(self, candidate: Candidate) -> Tau2State:
         found: Tau2State | None = None
-        for met in self._replay(candidate.trajectory).turns():
-            if met.drifted and not self.allow_drift:
+        try:
+            for met in self._replay(candidate.trajectory).turns():
+                if met.drifted and not self.allow_drift:
+                    if met.turn == candidate.turn:
+                        raise RestoreError(
+                            f"{candidate.candidate_id}: its prefix drifts from the recording at {met.drifted}"
+                        )
+                    continue
+                snapshot = met.state.fork()
+                self.snapshots.put((candidate.trajectory.content_hash, met.turn), snapshot, self._size_of(snapshot))
                 if met.turn == candidate.turn:
-                    raise RestoreError(
-                        f"{candidate.candidate_id}: its prefix drifts from the recording at {met.drifted}"
-                    )
-                continue
-            snapshot = met.state.fork()
-            self.snapshots.put((candidate.trajectory.content_hash, met.turn), snapshot, self._size_of(snapshot))
-            if met.turn == candidate.turn:
-                found = snapshot.fork()
+                    found = snapshot.fork()
+        except RestoreError:
+            if found is None:  # what breaks after the turn does not concern it
+                raise
         if found is None:
             turns = len(candidate.trajectory.assistant_indices)
             raise RestoreError(f"{candidate.candidate_id}: the trajectory has turns 0 to {turns - 1}")
