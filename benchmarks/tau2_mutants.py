@@ -21,7 +21,7 @@ from typing import Any
 
 from pivot_envs.audit import AuditReport, audit
 from pivot_envs.domains.tau2 import domain as tau2
-from pivot_envs.domains.tau2.mutants import battery
+from pivot_envs.domains.tau2.mutants.battery import battery
 from pivot_envs.domains.tau2.world import World
 from pivot_envs.errors import MissingDependency
 

@@ -31,7 +31,7 @@ def canonical_json(value: Any) -> str:
     """Serialise with sorted keys and no spaces, the form that hashes and identity tests use."""
     try:
         return _CANONICAL.encode(value)
-    except (ValueError, RecursionError):  # integers of over 4,300 digits, or nesting no JSON reader of ours lets through
+    except (ValueError, RecursionError):  # integers of over 4,300 digits, or nesting that our readers refuse
         return _CANONICAL.encode(_bounded(value))
 
 

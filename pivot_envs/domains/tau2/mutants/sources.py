@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pivot_envs.domains.tau2.variants import Calls, Place, with_arguments
+from pivot_envs.domains.tau2.mutants.variants import Calls, Place, with_arguments
 from pivot_envs.records import ToolCall
 
 OWNER_FIELDS = ("user_id", "customer_id", "customer")

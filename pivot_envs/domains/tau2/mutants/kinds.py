@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pivot_envs.domains.tau2 import mutant_arguments as arguments
-from pivot_envs.domains.tau2.mutant_sources import ends, handover, other_writes, party, surplus_reads
-from pivot_envs.domains.tau2.variants import Calls, Kind, Place, with_arguments
+from pivot_envs.domains.tau2.mutants import arguments
+from pivot_envs.domains.tau2.mutants.sources import ends, handover, other_writes, party, surplus_reads
+from pivot_envs.domains.tau2.mutants.variants import Calls, Kind, Place, with_arguments
 from pivot_envs.records import Requestor, ToolCall
 
 

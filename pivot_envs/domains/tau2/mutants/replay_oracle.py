@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pivot_envs.domains.tau2.variants import Calls, Run, Tables
+from pivot_envs.domains.tau2.mutants.variants import Calls, Run, Tables
 from pivot_envs.domains.tau2.world import World
 from pivot_envs.records import Task, canonical_json
 

@@ -1,7 +1,7 @@
 """Variants of one call's arguments: the same call written otherwise, and calls about something else.
 
 Each function takes the demonstrated call in its state and yields batches, or nothing where it does not apply. What they
-are called and how they are labelled stands in the table of `mutant_kinds.py`.
+are called and how they are labelled stands in the table of `kinds.py`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pivot_envs.domains.tau2.mutant_sources import (
+from pivot_envs.domains.tau2.mutants.sources import (
     changed,
     ends,
     is_number,
@@ -18,7 +18,7 @@ from pivot_envs.domains.tau2.mutant_sources import (
     payments_of,
     siblings,
 )
-from pivot_envs.domains.tau2.variants import Calls, Place, with_arguments
+from pivot_envs.domains.tau2.mutants.variants import Calls, Place, with_arguments
 from pivot_envs.records import ToolCall
 
 _REASONS = ("no longer needed", "ordered by mistake")

@@ -1,6 +1,6 @@
 """Labelled variants of demonstrated calls: the battery that says how often the equivalence rules are wrong.
 
-For every reference action of a domain's tasks, in the state before it, each kind of `mutant_kinds.py` writes other
+For every reference action of a domain's tasks, in the state before it, each kind of `kinds.py` writes other
 batches of calls. A row's truth comes from the kind where it follows from how the row was made, and from an independent
 oracle where it depends on the state (an unused payment method is no difference). Rows are plain dicts in the form
 `pivot-envs audit` reads; judging them is `audit.py`.
@@ -19,12 +19,22 @@ from typing import Any
 
 from pivot_envs.domains.tau2.helpdesk.data import build
 from pivot_envs.domains.tau2.helpdesk.world import HelpdeskWorld
-from pivot_envs.domains.tau2.mutant_kinds import KINDS
+from pivot_envs.domains.tau2.mutants.kinds import KINDS
+from pivot_envs.domains.tau2.mutants.official_oracle import OfficialOracle
+from pivot_envs.domains.tau2.mutants.replay_oracle import ReplayOracle
+from pivot_envs.domains.tau2.mutants.variants import (
+    Calls,
+    Kind,
+    Oracle,
+    Place,
+    Run,
+    Truth,
+    parsed,
+    same_effect,
+    shows_more,
+)
 from pivot_envs.domains.tau2.official import demonstrations
-from pivot_envs.domains.tau2.official.oracle import OfficialOracle
 from pivot_envs.domains.tau2.official.world import OfficialWorld
-from pivot_envs.domains.tau2.oracles import ReplayOracle
-from pivot_envs.domains.tau2.variants import Calls, Kind, Oracle, Place, Run, Truth, parsed, same_effect, shows_more
 from pivot_envs.domains.tau2.world import World
 from pivot_envs.errors import ConfigError
 from pivot_envs.records import Requestor, Task, ToolCall, canonical_json

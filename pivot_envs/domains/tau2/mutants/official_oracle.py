@@ -17,8 +17,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pivot_envs.domains.tau2.mutants.variants import Calls, Run, Tables
 from pivot_envs.domains.tau2.official.world import OfficialWorld
-from pivot_envs.domains.tau2.variants import Calls, Run, Tables
 from pivot_envs.records import Observation, Task, ToolCall
 
 _MINTED = re.compile(r'"B[0-9a-f]{8}"')
