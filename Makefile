@@ -43,8 +43,11 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install -qq
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
+# Recorded retail runs that the demo restores as well where they stand (see the fixture `shared_data` of the tests).
+RECORDED := $(firstword $(wildcard $(PIVOT_TEST_DATA)/tau2/retail_results.json ../shared/data/tau2/retail_results.json))
+
 demo: env
-	$(BIN)/pivot-envs demo $(ARGS)
+	$(BIN)/pivot-envs demo $(if $(RECORDED),--recorded $(RECORDED)) $(ARGS)
 
 check: env lint types graph fast
 
