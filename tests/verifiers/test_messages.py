@@ -15,6 +15,8 @@ from pivot_envs.verifiers.messages import MessageDecision, judge_message
 
 BATTERY = Path(__file__).parent / "data" / "messages.jsonl"
 ROWS: list[dict[str, Any]] = [json.loads(line) for line in BATTERY.read_text(encoding="utf-8").splitlines()]
+SECOND = BATTERY.with_name("messages_second_author.jsonl")
+SECOND_ROWS: list[dict[str, Any]] = [json.loads(line) for line in SECOND.read_text(encoding="utf-8").splitlines()]
 SHOWN = (
     "Your order #W9348897 has been cancelled. A refund of $54.04 will be issued to your credit card within 5 to 7 "
     "business days. Is there anything else I can help you with?"
@@ -26,19 +28,22 @@ def judge(row: dict[str, Any]) -> MessageDecision:
     return judge_message(
         row["demonstrated"],
         row["candidate"],
-        facts=row["facts"],
-        last_user=row["last_user"],
+        facts=row.get("facts", ()),
+        last_user=row.get("last_user", ""),
         policy=row.get("policy", ""),
     )
 
 
-def test_the_battery_is_decided_as_labelled_and_nothing_different_is_accepted() -> None:
+@pytest.mark.parametrize(("rows", "most_wrong"), [(ROWS, 0.02), (SECOND_ROWS, 0.035)], ids=["first", "second author"])
+def test_a_battery_is_decided_as_labelled_and_nothing_different_is_accepted(
+    rows: list[dict[str, Any]], most_wrong: float
+) -> None:
     words = {True: "equal", False: "different", None: "abstain"}
-    verdicts = [(row, words[judge(row).equal]) for row in ROWS]
+    verdicts = [(row, words[judge(row).equal]) for row in rows]
     wrong = [(row["id"], row["kind"], got) for row, got in verdicts if got != row["truth"]]
     accepted = [row["id"] for row, got in verdicts if got == "equal" and row["truth"] == "different"]
     assert accepted == []
-    assert len(wrong) <= 0.02 * len(ROWS), wrong
+    assert len(wrong) <= most_wrong * len(rows), wrong
 
 
 def test_the_battery_covers_four_domains_and_three_labels_with_unique_ids() -> None:

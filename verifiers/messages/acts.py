@@ -24,8 +24,13 @@ def open_ended(pair: Pair) -> Finding:
     if not (_is_open(pair.shown) and _is_open(pair.other)) or len(shown) < 4 or len(other) < 3:
         return None
     shared = len(shown & other) / len(shown)
-    related = shown & other or other & {canonical(w) for w in pair.ground.words} or unique(pair.shown.atoms)
-    if shared >= 0.5 or not related or denies(pair.other) > denies(pair.shown):
+    related = shown & other or other & pair.ground.lemmas or unique(pair.shown.atoms)
+    denied = {canonical(w) for s in pair.other.sentences if s.negated for w in re.findall(r"[^\W\d_]{3,}", s.text)}
+    words = {canonical(w) for s in pair.shown.sentences if s.negated for w in re.findall(r"[^\W\d_]{3,}", s.text)}
+    words &= shown
+    if denies(pair.shown) and not denies(pair.other) and len(words & other) >= max(2, 0.5 * len(words)):
+        return None
+    if shared >= 0.5 or not related or (denied & shown and denies(pair.other) > denies(pair.shown)):
         return None
     return MessageDecision(None, "open_wording", {"shared": round(shared, 2)})
 
@@ -48,7 +53,8 @@ def speech_acts(pair: Pair) -> Finding:
     if not major_shown:
         return _minor_acts(pair, shown, other, major_other)
     missing = {a for a in major_shown & (ASKS | {"instruct", "transfer", "refuse"}) if a not in other}
-    if missing & {"refuse"} and denies(pair.other):
+    only = " only " in pair.shown.text and " only " in pair.other.text
+    if missing & {"refuse"} and (denies(pair.other) or only):
         missing -= {"refuse"}
     if missing and not _excused(missing, major_other, pair):
         return different("act_missing", demonstrated=shown, candidate=other, missing=missing)
@@ -74,6 +80,8 @@ def _level_acts(reading: Reading) -> frozenset[str]:
     acts = set(reading.acts)
     if "instruct" in acts:
         acts.discard("ask_info")
+    if "offer_transfer" in acts:
+        acts.discard("ask_confirm")
     return frozenset(acts)
 
 
@@ -81,11 +89,16 @@ def _excused(acts: set[str], counterpart: frozenset[str], pair: Pair) -> bool:
     """Two readings of one request: a choice may be put as a confirmation, an identity question as a plain one."""
     if acts == {"ask_info"} and pair.shown.asked and pair.shown.asked == pair.other.asked:
         return True
+    if acts == {"ask_info"} and "ask_confirm" in counterpart and _CHOICE.search(pair.shown.text):
+        return bool(_CHOICE.search(pair.other.text)) and pair.shown.asked == pair.other.asked
     if acts == {"ask_info"} and counterpart & {"ask_confirm", "ask_identity"}:
         return pair.shown.asked == pair.other.asked and _questions(pair.shown) == _questions(pair.other)
     if acts == {"ask_confirm"} and "ask_info" in counterpart:
         return pair.shown.asked == pair.other.asked and _questions(pair.shown) == _questions(pair.other)
     return acts == {"ask_identity"} and "ask_info" in counterpart and pair.shown.asked == pair.other.asked
+
+
+_CHOICE = re.compile(r"\b(?:which|either|prefer|rather|or)\b")
 
 
 def _questions(reading: Reading) -> int:
@@ -117,6 +130,8 @@ def _minor_acts(pair: Pair, shown: frozenset[str], other: frozenset[str], major_
 def asked_for(pair: Pair) -> Finding:
     """Exactly what the demonstration asks for is asked for."""
     shown, other = pair.shown.asked, pair.other.asked
+    if "passenger" in pair.shown.text:
+        other -= {"passengers"} - shown
     if added := (other - shown) & lex.IDENTITY:
         return different("asks_more", added=added)
     if missing := shown - other:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from pivot_envs.verifiers.messages.lexicon import CURRENCIES, MONTHS, SMALL_NUMBERS, TENS, UNITS
 
@@ -19,14 +20,15 @@ _MERIDIEM = r"(?:am|pm|a\.m\.?|p\.m\.?)(?!\w)"
 _CURRENCY_WORD = r"(?:usd|eur|gbp|dollars?|euros?|pounds?|€|£|\$)(?!\w)"
 
 _TOKEN = re.compile(
-    rf"""(?<![\w§@])(?:
+    rf"""(?<![\w§@])(?=[\d\#$€£+(]|[\w.+-]{{1,64}}[\d@]|us[$€£]|x\s?\d|noon|midnight|{_MONTH})(?:
       (?P<email>[\w.+-]{{1,64}}@[\w-]{{1,64}}(?:\.[\w-]{{1,32}}){{1,4}})
     | (?P<iso>\d{{4}}-\d\d-\d\d)(?:[t ](?P<isotime>\d\d:\d\d)(?::\d\d)?(?:/(?P<isoend>\d\d:\d\d))?)?(?!\d)
-    | (?P<days>(?P<d1>\d{{1,2}})(?:st|nd|rd|th)?\s?(?:-|to|until|till|through|and|or)\s?(?P<d2>\d{{1,2}})(?:st|nd|rd|th)?
-        (?:\ of)?\ (?P<dm>{_MONTH})(?!\w)\.?(?:,?\ (?P<dy>\d{{4}}))?(?!\d))
+    | (?P<days>(?P<d1>\d{{1,2}})(?:st|nd|rd|th)?\s?(?:-|to|until|till|through|and|or)\s?
+        (?P<d2>\d{{1,2}})(?:st|nd|rd|th)?
+        (?:\ of)?\ (?P<dm>{_MONTH})(?!\w)(?:\.?,?\ (?P<dy>\d{{4}}))?(?!\d))
     | (?P<mdays>(?P<em>{_MONTH})\.?\ (?P<e1>\d{{1,2}})(?:st|nd|rd|th)?\s?(?:-|to|until|till|through|and|or)\s?
         (?P<e2>\d{{1,2}})(?:st|nd|rd|th)?(?![\w:]|\ ?{_MERIDIEM}|\ (?:{_MONTH})(?!\w))(?:,?\ (?P<ey>\d{{4}}))?(?!\d))
-    | (?P<dmy>\d{{1,2}}(?:st|nd|rd|th)?(?:\ of)?\ (?:{_MONTH})(?!\w)\.?(?:,?\ \d{{4}}(?!\d))?)
+    | (?P<dmy>\d{{1,2}}(?:st|nd|rd|th)?(?:\ of)?\ (?:{_MONTH})(?!\w)(?:\.?,?\ \d{{4}}(?!\d))?)
     | (?P<mdy>(?:{_MONTH})\.?\ (?:the\ )?\d{{1,2}}(?:st|nd|rd|th)?(?!\w|:\d)(?:,?\ \d{{4}}(?!\d))?)
     | (?P<slash>\d{{1,2}}/\d{{1,2}}/\d{{2,4}}(?!\d)|[01]\d/[0-3]\d(?![\d/]))
     | (?P<span>(?P<s1>\d{{1,2}})(?::(?P<s1m>\d\d))?\s?(?P<s1p>{_MERIDIEM})?\s?(?:-|to|and|until|till)\s?
@@ -48,13 +50,11 @@ _TOKEN = re.compile(
 _TENS, _SMALL = "|".join(TENS), "|".join(SMALL_NUMBERS)
 _BELOW_100 = rf"(?:(?:{_TENS})(?:[- ](?:{'|'.join(w for w, v in SMALL_NUMBERS.items() if 0 < v < 10)}))?|{_SMALL})"
 _BELOW_1000 = rf"(?:(?:{_SMALL}|a) hundred(?: (?:and )?{_BELOW_100}(?!\w))?|{_BELOW_100})"
-_WORDS = re.compile(
-    rf"\b(?:(?:{_BELOW_1000}|a) thousand(?:,? (?:and )?{_BELOW_1000}(?!\w))?|{_BELOW_1000})(?![\w-])"
-)
+_WORDS = re.compile(rf"\b(?:(?:{_BELOW_1000}|a) thousand(?:,? (?:and )?{_BELOW_1000}(?!\w))?|{_BELOW_1000})(?![\w-])")
 _CENTS = re.compile(r"(\d{1,9}) (dollars?|usd|euros?|eur|pounds?|gbp),? (?:and )?(\d{1,2}) (?:cents?|pence)(?!\w)")
 _ONE = re.compile(
     rf"(?<!which )(?<!this )(?<!that )(?<!no )(?<!other )(?<!each )(?<!first )(?<!second )(?<!the )"
-    rf"\bone(?= (?:more |extra |checked |additional )?(?:{_UNIT}"
+    rf"\bone(?! (?:sec|second|minute)\b)(?= (?:more |extra |checked |additional )?(?:{_UNIT}"
     rf"|bags?|items?|passengers?|orders?|lines?|tickets?)(?!\w))"
 )
 
@@ -137,9 +137,34 @@ def mark(text: str) -> Marked:
         parts.append(" to ".join(f"§{start + k}" for k in range(len(found))) + " ")
         position = match.end()
     parts.append(text[position:])
+    _settle_order(marked.atoms)
     joined = re.sub(r"(?<=[a-z])[-/_](?=[a-z])", " ", "".join(parts))
     marked.text = re.sub(r"[ \t]+(?=[.,;:!?])", "", re.sub(r"[ \t]+", " ", joined))
+    marked.text = re.sub(r"\b(credit|debit) §(\d+)", lambda m: _card(m, marked.atoms), marked.text)
     return marked
+
+
+def _card(match: re.Match[str], atoms: list[Atom]) -> str:
+    """`credit 2207` is a card, `credit $20` a deed."""
+    atom = atoms[int(match[2])]
+    bare = atom.kind == "number" and not atom.unit and len(atom.digits) == 4
+    return f"{match[1]} card §{match[2]}" if bare else match.group()
+
+
+def _settle_order(atoms: list[Atom]) -> None:
+    """One message writes its slash dates in one order: a sure one (13/05) settles the open ones (12/05)."""
+    sure = {_day_first(a) for a in atoms if len(a.values) == 1 and "/" in a.text}
+    if len(sure - {None}) == 1:
+        for k, atom in enumerate(atoms):
+            if atom.kind == "date" and len(atom.values) == 2:
+                atoms[k] = Atom("date", (atom.values[1 if True in sure else 0],), text=atom.text)
+
+
+def _day_first(atom: Atom) -> bool | None:
+    parts = re.fullmatch(r"(\d{1,2})/(\d{1,2})(?:/\d{2,4})?", atom.text)
+    if atom.kind != "date" or not parts or parts[1] == parts[2]:
+        return None
+    return int(parts[1]) > 12
 
 
 def _word_value(match: re.Match[str]) -> str:
@@ -163,6 +188,7 @@ def _number(text: str) -> float:
     return float(text.replace(",", ""))
 
 
+@lru_cache(maxsize=1024)
 def _unit(text: str) -> str:
     return next((name for name, pattern in UNITS.items() if re.fullmatch(pattern, text)), text)
 

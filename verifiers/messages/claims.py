@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from functools import lru_cache
 
-from pivot_envs.verifiers.messages import cues
+from pivot_envs.verifiers.messages import cues, vocabulary
 from pivot_envs.verifiers.messages import lexicon as lex
 from pivot_envs.verifiers.messages.decision import ASKS, Finding, Pair, denies, different
 from pivot_envs.verifiers.messages.reading import Reading, canonical, is_negated, members_in
@@ -13,7 +14,8 @@ from pivot_envs.verifiers.messages.reading import Reading, canonical, is_negated
 _FINISHED = re.compile(
     r"\b(?:(?:i|we) (?:have )?(?:now |already |just |also )*(?:completed|done|processed|submitted|finished"
     r"|executed|performed|carried out|taken care)"
-    r"|(?<!once )(?<!when )(?<!after )(?<!as soon as )(?<!until )(?:it|this|that|everything) (?:is|has been|was) (?:now |already |all )*(?:done|completed|processed"
+    r"|(?<!once )(?<!when )(?<!after )(?<!as soon as )(?<!until )(?:it|this|that|everything) (?:is|has been|was) "
+    r"(?:now |already |all )*(?:done|completed|processed"
     r"|submitted|taken care of))\b"
 )
 
@@ -113,15 +115,26 @@ def _handled(reading: Reading) -> frozenset[str]:
 def opposites(pair: Pair) -> Finding:
     """No claim is turned into its opposite word."""
     for name, left, right in lex.OPPOSITES:
-        shown = (bool(left.search(pair.shown.text)), bool(right.search(pair.shown.text)))
-        other = (bool(left.search(pair.other.text)), bool(right.search(pair.other.text)))
-        if shown in ((True, False), (False, True)) and other == (shown[1], shown[0]):
+        shown = _sides(pair.shown, name)
+        if shown[0] == shown[1]:
+            continue
+        here, there = (left, right) if shown[0] else (right, left)
+        if lex.holds(there, pair.other.text) and not lex.holds(here, pair.other.text):
             if name in ("edge", "sequence", "gain", "work", "move", "always") and denies(pair.shown) != denies(
                 pair.other
             ):
                 continue
             return different("opposite", pair=name)
     return None
+
+
+@lru_cache(maxsize=4096)
+def _sides(reading: Reading, name: str) -> tuple[bool, bool]:
+    left, right = _PAIRS[name]
+    return lex.holds(left, reading.text), lex.holds(right, reading.text)
+
+
+_PAIRS = {name: (left, right) for name, left, right in lex.OPPOSITES}
 
 
 def polarity(pair: Pair) -> Finding:
@@ -133,35 +146,50 @@ def polarity(pair: Pair) -> Finding:
     for operation in pair.shown.operations() | pair.shown.operations(negated=True):
         a = {m.negated for m in pair.shown.mentions if m.operation == operation}
         b = {m.negated for m in pair.other.mentions if m.operation == operation}
-        if a and b and not a & b:
+        if a and b and not a & b and not _refused_after(pair, operation):
             return different("negated", operation=operation)
     return _things_denied(pair) or _denial(pair) or _sentences_denied(pair)
+
+
+_GENERIC_REFUSAL = re.compile(
+    r"\b(?:cannot|not able to|not allowed to|unable to) (?:do|help with|make|offer|arrange) (?:this|that|it|so)\b"
+)
+
+
+def _refused_after(pair: Pair, operation: str) -> bool:
+    """`Changes are only possible if ... I cannot do this`: the denial stands in a sentence of its own."""
+    modes = {m.mode for m in pair.other.mentions if m.operation == operation}
+    denied = all(m.negated for m in pair.shown.mentions if m.operation == operation)
+    return denied and modes <= {"can", "mention", "condition"} and bool(_GENERIC_REFUSAL.search(pair.other.text))
 
 
 def _sentences_denied(pair: Pair) -> Finding:
     """Each sentence against the one it repeats: the same words with another count of negations is another claim."""
     if max(len(pair.shown.sentences), len(pair.other.sentences)) > MAX_SENTENCES:
         return None
-    here = [(s, _bag(s.text)) for s in pair.shown.sentences]
-    for sentence in pair.other.sentences:
-        bag = _bag(sentence.text)
-        if sum(bag.values()) < 2:
+    here = _bags(pair.shown)
+    for text, bag, count in _bags(pair.other):
+        size = sum(bag.values())
+        if size < 2:
             continue
-        rivals = [(_overlap(bag, other), _negations(shown.text), shown) for shown, other in here]
-        best = max((r[0] for r in rivals), default=0.0)
-        count = _negations(sentence.text)
-        if best >= (0.75 if sum(bag.values()) > 2 else 0.9) and all(
-            n != count for score, n, _ in rivals if score >= best - 0.1
-        ):
-            return different("negated", sentence=sentence.text[:160])
+        rivals = [(_overlap(bag, other), n) for _, other, n in here]
+        best = max((score for score, _ in rivals), default=0.0)
+        if best >= (0.75 if size > 2 else 0.9) and all(n != count for score, n in rivals if score >= best - 0.1):
+            return different("negated", sentence=text[:160])
     return None
+
+
+@lru_cache(maxsize=512)
+def _bags(reading: Reading) -> list[tuple[str, Counter[str], int]]:
+    """Sentences with their words and the number of negations."""
+    return [(s.text, _bag(s.text), _negations(s.text)) for s in reading.sentences]
 
 
 MAX_SENTENCES = 150
 
 
 def _negations(text: str) -> int:
-    return len(cues.NEGATION.findall(cues.NOT_NEGATION.sub(" ", text)))
+    return len(cues.NEGATION.findall(cues.NOT_NEGATION.sub(" ", text))) if cues.NEGATION.search(text) else 0
 
 
 def _bag(text: str) -> Counter[str]:
@@ -178,12 +206,14 @@ _WEAK = frozenset(
 
 def _overlap(a: Counter[str], b: Counter[str]) -> float:
     total = sum(a.values()) + sum(b.values())
-    return 2 * sum((a & b).values()) / total if total else 0.0
+    return 2 * sum(min(n, b[word]) for word, n in a.items() if word in b) / total if total else 0.0
 
 
 def _things_denied(pair: Pair) -> Finding:
     """`X but not Y` against `Y but not X`: each named option with its polarity."""
     for group in ("payment", "cabin", "document", "setting", "trip"):
+        if group not in pair.shown.exclusive or group not in pair.other.exclusive:
+            continue
         shown, other = _polarities(pair.shown, group), _polarities(pair.other, group)
         flipped = [m for m in shown if m in other and not shown[m] & other[m]]
         if flipped and (len(shown) > 1 or group == "document"):
@@ -191,6 +221,7 @@ def _things_denied(pair: Pair) -> Finding:
     return None
 
 
+@lru_cache(maxsize=2048)
 def _polarities(reading: Reading, group: str) -> dict[str, set[bool]]:
     found: dict[str, set[bool]] = {}
     for sentence in reading.sentences:
@@ -204,24 +235,33 @@ def _denial(pair: Pair) -> Finding:
     shown, other = _denied_clauses(pair.shown), _denied_clauses(pair.other)
     if bool(shown) == bool(other) or _unspoken(pair):
         return None
-    if other:
+    if " only " in pair.shown.text and " only " in pair.other.text and "refuse" in pair.shown.acts:
+        return None  # `can only be given to the customer` refuses without a negation
+    if other and not all(_status_denied(c, pair) for c in other):
         return different("denial_added", clause=other[0][:120])
     rest = pair.other
     for clause in shown:
         words = {
             canonical(w)
             for w in re.findall(r"[^\W\d_]{3,}", clause)
-            if w not in lex.STOP and not cues.NEGATION.search(w)
+            if w not in vocabulary.STOP and not cues.NEGATION.search(w)
         }
         if words & rest.lemmas or "§" in clause:
             return different("negated", clause=clause[:120])
     return None
 
 
+def _status_denied(clause: str, pair: Pair) -> bool:
+    """`not yet processed` says `pending`, which both messages name."""
+    same = members_in(clause, "status") & pair.shown.exclusive.get("status", frozenset())
+    return bool(same) and not is_negated(re.sub(r"\bnot (?:yet )?(?:been )?(?:shipped|processed)\b", "", clause))
+
+
 def _unspoken(pair: Pair) -> bool:
     return not (pair.shown.acts & {"inform", "refuse", "told", "instruct", "ask_confirm"})
 
 
+@lru_cache(maxsize=512)
 def _denied_clauses(reading: Reading) -> list[str]:
     return [
         c

@@ -31,6 +31,7 @@ class Ground:
     pool: Pool
     policy: Pool
     words: frozenset[str]
+    lemmas: frozenset[str]
 
 
 @dataclass(frozen=True)

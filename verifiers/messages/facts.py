@@ -8,7 +8,7 @@ from pivot_envs.verifiers.messages import lexicon as lex
 from pivot_envs.verifiers.messages.atoms import Atom
 from pivot_envs.verifiers.messages.decision import ASKS, Finding, Pair, different, has, unique
 from pivot_envs.verifiers.messages.pairing import crossed
-from pivot_envs.verifiers.messages.reading import Reading, stem
+from pivot_envs.verifiers.messages.reading import Reading, is_negated, members_in, stem
 
 
 def hard_facts(pair: Pair) -> Finding:
@@ -79,12 +79,49 @@ def _named_by_id(name: str, pair: Pair) -> bool:
     return bool(re.search(rf"(?i)\b{re.escape(name)}\b(?:[ ,(:-]+[a-z]+){{0,5}}[ ,(:#-]+\d{{8,}}", pair.shown.plain))
 
 
+def _aside(group: str, added: frozenset[str], pair: Pair) -> bool:
+    """A further option with its own price, both from the observations, in plain information: a harmless extra."""
+    told = not (pair.shown.acts | pair.other.acts) - {"inform", "close", "offer_help"}
+    return (
+        told
+        and group in ("cabin", "colour", "size", "material")
+        and all(w in pair.ground.words for member in added for w in member.split())
+        and not any(r.operations("done", "will", "can") & lex.EFFECTIVE for r in (pair.shown, pair.other))
+        and len(unique(pair.other.atoms)) > len(unique(pair.shown.atoms))
+    )
+
+
 def _named_by_fact(group: str, member: str, reading: Reading) -> bool:
     """A weekday beside its date, a card or bill beside its number: the fact, required anyway, names it alone."""
-    spots = rf"(?:{lex.EXCLUSIVE[group][member].pattern})(?:,? (?:the|number|no\.?|id|ending in|ending with))?[ ,(]*§(\d+)"
+    spots = (
+        rf"(?:{lex.EXCLUSIVE[group][member].pattern})(?:,? (?:the|number|no\.?|id|ending in|ending with))?[ ,(]*§(\d+)"
+    )
     kinds = {"date"} if group == "day" else {"id", "number"}
     atoms = [reading.atoms[int(m.group(m.lastindex or 0))] for m in re.finditer(spots, reading.text)]
     return any(a.kind in kinds and (a.kind != "number" or len(a.digits) >= 4) for a in atoms)
+
+
+def _known_members(group: str, pair: Pair) -> set[str]:
+    """Members of a group of which the observations or the customer spoke."""
+    return {m for m in lex.EXCLUSIVE[group] if all(word in pair.ground.words for word in m.split())}
+
+
+def _refused_wish(group: str, member: str, pair: Pair) -> bool:
+    """The candidate names an option only to say that the customer, who spoke of it, cannot have it."""
+    clauses = [
+        c for s in pair.other.sentences for c in re.split(r", | but |\\. ", s.text) if member in members_in(c, group)
+    ]
+    known = all(word in pair.ground.words for word in member.split())
+    return known and "refuse" in pair.shown.acts and bool(clauses) and all(is_negated(c) for c in clauses)
+
+
+def _asserted(reading: Reading) -> frozenset[str]:
+    """Statuses a message states, not those it makes a condition of (`once it has been delivered`)."""
+    clauses = (
+        c for s in reading.sentences for c in re.split(r", |(?=\b(?:once|when|if|until|as soon as|after) )", s.text)
+    )
+    plain = [c for c in clauses if not re.match(r"\W*(?:once|when|if|until|as soon as|after)\b", c)]
+    return frozenset(m for c in plain for m in members_in(c, "status"))
 
 
 def exclusive(pair: Pair) -> Finding:
@@ -93,20 +130,27 @@ def exclusive(pair: Pair) -> Finding:
     for group in lex.EXCLUSIVE:
         shown, other = pair.shown.exclusive.get(group, frozenset()), pair.other.exclusive.get(group, frozenset())
         missing, added = shown - other, other - shown
+        added = frozenset(m for m in added if not _refused_wish(group, m, pair))
         if missing and added:
             return different("other_value", group=group, demonstrated=shown, candidate=other)
         if group == "day":
             missing &= frozenset(lex.WEEKDAYS)
-        missing = {m for m in missing if not _named_by_fact(group, m, pair.shown)}
+        missing = frozenset(m for m in missing if not _named_by_fact(group, m, pair.shown))
         if missing and (
             group in ("payment", "cabin", "colour", "day", "period", "trip", "document")
             or (asks and group in ("setting", "part", "cable", "network"))
         ):
             return different("value_missing", group=group, missing=missing)
+        if added and not missing and _aside(group, added, pair):
+            continue
         if added and shown and group not in ("device", "part", "channel", "status"):
             return different("value_added", group=group, added=added)
+        if group == "status" and missing and other and missing & _asserted(pair.shown):
+            return different("value_missing", group=group, missing=missing)
         if group == "status" and "paid" in added - pair.ground.words:
             return different("value_added", group=group, added=added)
+        if added and group in ("trip", "cabin") and len(known := _known_members(group, pair)) == 1 and added == known:
+            continue
         if added and group in ("period", "basis", "trip", "cabin"):
             return different("value_added", group=group, added=added)
     return None

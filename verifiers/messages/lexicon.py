@@ -8,6 +8,7 @@ date, time and amount stands as `§k`. Nothing here knows a domain's records; wo
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 A = r"§\d+"
 """A masked atom (number, id, date, time, amount)."""
@@ -16,6 +17,63 @@ A = r"§\d+"
 def any_of(*patterns: str) -> re.Pattern[str]:
     """Return a pattern of whole words or phrases."""
     return re.compile(r"\b(?:" + "|".join(patterns) + r")(?!\w)")
+
+
+def needles(pattern: str) -> frozenset[str]:
+    """Return literals of which a text must hold one to match, or nothing where that cannot be told.
+
+    A substring test costs a fiftieth of a search, and most texts hold no word of most patterns.
+    """
+    found: set[str] = set()
+    for branch in _branches(pattern):
+        while branch.startswith(("(?<", "(?!", "(?=", r"\b")):
+            branch = branch[2:] if branch.startswith(r"\b") else branch[_group_end(branch) :]
+        if branch.startswith("(?:"):
+            end = _group_end(branch)
+            inner = needles(branch[3 : end - 1]) if branch[end : end + 1] not in ("?", "*", "{") else frozenset()
+        else:
+            literal = re.match(r"[a-z§ ']*", branch)
+            size = literal.end() if literal else 0
+            size -= branch[size : size + 1] in ("?", "*", "{")
+            inner = frozenset({branch[:size]} if size else ())
+        if not inner:
+            return frozenset()
+        found |= inner
+    return frozenset(found)
+
+
+def _group_end(text: str) -> int:
+    depth = 0
+    for position, character in enumerate(text):
+        if character in "()" and text[position - 1 : position] != "\\":
+            depth += 1 if character == "(" else -1
+            if depth == 0:
+                return position + 1
+    return len(text)
+
+
+def _branches(pattern: str) -> list[str]:
+    """Split at the bars outside all groups."""
+    branches, depth, start = [], 0, 0
+    for position, character in enumerate(pattern):
+        if pattern[position - 1 : position] == "\\":
+            continue
+        depth += (character == "(") - (character == ")")
+        if character == "|" and depth == 0:
+            branches.append(pattern[start:position])
+            start = position + 1
+    return [*branches, pattern[start:]]
+
+
+@lru_cache(maxsize=2048)
+def _needles_of(pattern: re.Pattern[str]) -> tuple[str, ...]:
+    return tuple(needles(pattern.pattern))
+
+
+def holds(pattern: re.Pattern[str], text: str) -> bool:
+    """Say whether a pattern of this module matches somewhere, quickly."""
+    literals = _needles_of(pattern)
+    return not (literals and not any(x in text for x in literals)) and pattern.search(text) is not None
 
 
 def _table(entries: dict[str, str]) -> dict[str, re.Pattern[str]]:
@@ -56,6 +114,15 @@ UNITS = {
     "month": r"months?",
     "year": r"years?|yrs?",
     "inch": r"inch|inches",
+    "foot": r"ft|foot|feet",
+    "cm": r"cm|centimet(?:er|re)s?",
+    "mm": r"mm|millimet(?:er|re)s?",
+    "m": r"met(?:er|re)s?",
+    "km": r"km|kilomet(?:er|re)s?",
+    "mile": r"miles?",
+    "mg": r"mg|milligrams?",
+    "watt": r"w|watts?",
+    "night": r"nights?",
     "ml": r"ml|millilit(?:er|re)s?",
     "l": r"lit(?:er|re)s?",
     "kg": r"kg|kilos?|kilograms?",
@@ -84,20 +151,24 @@ CURRENCIES = {
 
 OPERATIONS = _table(
     {
-        "refund": rf"refund\w*|reimburs\w*|money back|(?:get|got|receive|have|pay|paid|give|gave|put|see)(?: "
+        "refund": rf"refund\w*|reimburs\w*|money back|(?:pay|paid|paying|gave|giving) (?:you )?back|(?:get|got"
+        rf"|receive|have|pay|paid|give|gave|put|see)(?: "
         rf"you)? (?:{A}"
         rf"|the (?:money|amount))(?: (?:dollars|usd))? (?:back|on (?:your|the))|(?:have|has|was|were|been|i|we) "
         rf"returned (?:you )?(?:{A}(?:,? (?:and )?)?)+|you (?:have )?received {A}"
         rf"|{A} (?:would|will|is|are|to|can|(?:has|have) been) (?:be )?return\w* to (?:your|the)"
+        rf"|{A} (?:is|are) (?:now |already |back |right )*on your (?:gift |credit |debit )?(?:card|paypal)"
         rf"|(?:paypal|cards?)(?: account)? (?:will |would |to )?(?:receives?|gets? back)"
-        rf"|(?:put|paid|sent|moved|coming) back (?:on|in)?to|(?:put|paid) back on|cards? (?:\w+ ){{0,3}}credited|(?:go|goes|going|sent) back (?:to|onto)|credited (?:back )?to (?:your"
+        rf"|(?:put|paid|sent|moved|coming) back (?:on|in)?to|(?:put|paid) back on|cards? (?:\w+ ){{0,3}}credited"
+        rf"|(?:go|goes|going|sent) back (?:to|onto)|credited (?:back )?to (?:your"
         rf"|the) (?:\w+ )?(?:card|paypal)|{A} back",
         "cancel": r"cancel\w*|terminat\w*|discontinu\w*|call(?:ed)? off|annul\w*",
         "return": r"return\w*|(?:send|sent|sending|ship|mail) (?:it|them|the \w+|that|this) back|(?:come|coming) "
         r"back|inbound",
         "exchange": r"exchang\w*|swap\w*|replac(?:e|ed|ing|ement|ements)",
         "modify": r"modif\w*|re ?schedul\w*|postpon\w*|rebook\w*|mov(?:e|ed|ing) (?:the )?(?:visit|appointment"
-        r"|flight|reservation|booking)|mov(?:e|ed|ing) (?:your|the|you)(?! up| down)|switch(?:ed|ing)? you to"
+        r"|flight|reservation|booking)|mov(?:e|ed|ing) (?:your|the|you)(?! up| down)|switch(?:ed|ing)? (?:you )?(?:to"
+        r"|from|over|plans?)|switch(?=\?)"
         r"|chang(?:e|ed|es|ing)|updat\w*|edit(?:ed|ing)?|corrected|can correct|could correct|set to|switched "
         r"to|set (?:the |your |a |it |them )?(?:\w+ ){0,3}to"
         r"|(?:make|made|apply) (?:this|the|that|these) (?:change|adjustment)s?",
@@ -105,21 +176,30 @@ OPERATIONS = _table(
         r" (?:now |already |all )?confirmed",
         "upgrade": r"upgrad\w*|mov(?:e|ed|ing) you up",
         "downgrade": r"downgrad\w*|mov(?:e|ed|ing) you down",
-        "charge": r"charg(?:e|ed|es|ing)(?! at)|debit(?:ed|ing)|billed"
+        "charge": r"charg(?:e|ed|es|ing)(?! at| (?:an?|your|the|my) (?:electric|car|phone|device|battery|ev))"
+        r"|debit(?:ed|ing)|billed"
         r"|(?:would|will|must|have to|has to|need to|to) (?:be )?(?:pay|paid)|use the visa|surcharge",
         "certificate": r"certificates?",
         "credit": r"(?<!store )credit(?:s|ed|ing)?(?! cards?)|store credit",
-        "benefit": r"discount\w*|vouchers?|coupons?|compensat\w*|goodwill|complimentary|waiv\w*|bonus|rebate\w*"
+        "benefit": r"discount\w*|vouchers?|coupons?|(?<!as )(?<!as a )compensat\w*|(?<!as )(?<!as a )goodwill"
+        r"|complimentary|waiv\w*|bonus|rebate\w*"
         r"|price match"
         r"|\d+ ?% off",
-        "free": r"(?<!feel )free(?! to)|(?:at no|no) (?:extra )?(?:cost|charge|fee)s?|without (?:any )?(?:charge|cost|fee)s?"
+        "free": r"(?<!feel )free(?! to)|(?:at no|no) (?:extra )?(?:cost|charge|fee)s?|without (?:any )?(?:charge|cost"
+        r"|fee)s?"
         r"|costs? (?:you )?nothing|on the house",
-        "transfer": rf"transfer\w*|send (?:{A}|the money|money)|connect(?:ing|ed)? you|(?:put|hand|pass)(?:ting|ing|ed)? you (?:through|over|on)"
-        r"|(?:hand|pass)(?:ing|ed)? (?:this|it|your \w+) (?:over|on)",
-        "reboot": rf"reboot\w*|restart\w*|power cycl\w*|(?:turn|switch|power)\w* (?:it |\w+ \w+ )?off(?: for "
+        "transfer": rf"transfer\w*|send (?:{A}|the money|money)|connect(?:ing|ed)? you|(?:put|hand|pass)(?:ting|ing"
+        rf"|ed)? you (?:through|over|on)"
+        r"|(?:hand|pass)(?:ing|ed)? (?:this|it|your \w+) (?:over|on)"
+        r"|(?:get|bring|forward|rout|direct|switch)(?:e|ing|ed)? you (?:to|over)|bring(?:ing)? in (?:a|one)"
+        r"|(?:a|our|my|one of (?:my|our)) (?:human |live |support )?(?:agent|colleague|representative|specialist)s?"
+        r" (?:will|is going to) (?:take|assist|help)",
+        "reboot": rf"reboot\w*|restart\w*|power cycl\w*|(?:turn|switch|power)\w* (?:it |\w+ \w+ |\w+ )?off(?: for "
         rf"{A})? and (?:then )?"
         r"(?:back |turn it |switch it )*on(?: again)?",
         "reset": r"reset\w*|factory settings",
+        "unblock": r"unblock\w*|unfreez\w*|unfroze\w*",
+        "block": r"block(?:ed|ing)?(?! the (?:connection|signal))|freez(?:e|ing)|froze\w*",
         "suspend": r"suspend\w*|suspension",
         "resume": r"resum\w*|reactivat\w*|unsuspend\w*|lift(?:ed)? the suspension",
         "refuel": rf"refuel\w*|refill\w*|top(?:ped|ping)? up|add\w* (?:{A} )?(?:of )?(?:more |extra )?data",
@@ -127,12 +207,13 @@ OPERATIONS = _table(
         "ticket": rf"escalat\w*|tickets?(?: {A})? (?:for|has|was|is)|open(?:ed)? a ticket|fil(?:e|ed) a|complaint "
         rf"ticket|logged a",
         "dispatch": r"(?:send|sent|sending|dispatch\w*) (?:a|an|the|our|you a) (?:technician|engineer)",
-        "accept": r"accept(?:ed|ing|s)?(?! (?:card|pay))|approv\w*",
+        "accept": r"(?<!like to )(?<!want to )accept(?:ed|ing|s)?(?! (?:card|pay))|approv\w*",
         "decline": r"declin\w*|turn(?:ed)? down",
         "on": r"(?:turn|switch|toggl|power)\w* (?:(?!off)\S+ ){0,5}on(?! (?:your|the (?:router|phone|device)) "
         r"off)|enabl\w*"
         r"|(?<!re)activat\w*|plug\w*(?: it| them| the cable)?(?: back)? in|reconnect\w*|(?:re )?insert\w*|reinsert\w*"
-        r"|(?:put|push|stick|slot|click|fit)\w* (?:it|them|the \w+(?: \w+)?) back(?: in)?|connect (?:the|your|to)|reseat\w*|re seat\w*|replug\w*",
+        r"|(?:put|push|stick|slot|click|fit)\w* (?:it|them|the \w+(?: \w+)?) back(?: in)?|connect (?:the|your|to)"
+        r"|reseat\w*|re seat\w*|replug\w*",
         "off": r"(?:turn|switch|toggl|power)\w* (?:(?!on)\S+ ){0,5}off|disabl\w*|deactivat\w*|unplug\w*|disconnect\w*"
         r"|remov(?:e|ed|ing)|tak(?:e|ing) out|tak(?:e|ing) (?:the |your )?(?:\w+ ){0,3}out|pull\w* (?:it |the \w+ )?out"
         r"|reseat\w*|re seat\w*|replug\w*",
@@ -174,11 +255,14 @@ ASKED = _table(
         "order_id": r"(?:order|reservation|booking|confirmation) (?:ids?|numbers?|codes?|references?)",
         "reason": r"reasons?|why",
         "payment_method": r"payment methods?|how (?:would you like|you would like|do you want|you want) to pay"
-        r"|(?:prefer|like|want|rather|you) (?:to )?pay (?:by|with|using)|which (?:card|payment)|card (?:to use|you (?:would like"
+        r"|(?:prefer|like|want|rather|you) (?:to )?pay (?:by|with|using)|which (?:card|payment)|card (?:to use|you "
+        r"(?:would like"
         r"|want) to use|should i use)",
-        "origin": r"origin|departure (?:city|airport)|(?:flying|fly|travel\w*|depart\w*) from",
+        "origin": r"origin|(?:which|what) (?:city|airport) (?:would|do|are|will) you|from (?:which|what) (?:city"
+        r"|airport)|departure (?:city|airport)|(?:flying|fly|travel\w*|depart\w*) from",
         "destination": r"destination|arrival (?:city|airport)|from and to|(?:flying|fly|travel\w*) to",
-        "travel_date": r"(?:travel|departure|flight|preferred) dates?|what date|which dates?|which day|what day"
+        "travel_date": r"(?:travel|departure|flight|preferred) dates?|dates? you|what dates?|which dates?|which day"
+        r"|what day"
         r"|when (?:would|do) you",
         "trip_type": r"one way|round trip|return ticket",
         "passengers": r"(?:how many|number of) passengers|passenger (?:names?|details)",
@@ -212,9 +296,11 @@ EXCLUSIVE: dict[str, dict[str, re.Pattern[str]]] = {
             "pending": "pending|not (?:yet )?(?:been )?(?:shipped|processed)",
             "processed": "(?<!not )(?<!not yet )(?<!not been )(?<!not yet been )processed",
             "delivered": "delivered|arrived",
-            "shipped": "shipped|in transit|on (?:its|the) way",
-            "overdue": "overdue|past due|unpaid|outstanding|not (?:yet )?(?:been )?(?:paid|settled)",
-            "paid": "(?<!not )(?:is|been|fully|already) (?:paid|settled)",
+            "shipped": "(?<!not )(?<!not yet )(?<!not been )(?<!not yet been )(?:shipped|in transit|on (?:its|the) way"
+            "|sent out|dispatched)",
+            "overdue": "overdue|past due|unpaid|outstanding|still open|open and due|still (?:need|have) to pay|"
+            "not (?:yet )?(?:been )?(?:paid|settled)",
+            "paid": "(?<!not )(?:is|was|were|been|fully|already) (?:paid|settled)",
             "delay": r"delay\w*",
             "active": "active(?! from)",
         }
@@ -228,7 +314,8 @@ EXCLUSIVE: dict[str, dict[str, re.Pattern[str]]] = {
             "visa": "visa",
             "mastercard": "master ?card",
             "amex": "amex|american express",
-            "original": "original (?:payment|method|form)|same (?:payment|card)",
+            "original": "original (?:payment|method|form|card)|same (?:payment|card)|used originally|originally used"
+            "|you paid with",
         }
     ),
     "cabin": _table(
@@ -250,7 +337,7 @@ EXCLUSIVE: dict[str, dict[str, re.Pattern[str]]] = {
     "material": _table(
         {c: c for c in "leather cotton polyester silicone metal wood plastic glass ceramic steel fabric".split()}
     ),
-    "trip": _table({"one way": "one way", "round trip": "round trip|return (?:trip|ticket)"}),
+    "trip": _table({"one way": "one way", "round trip": "round trip|return (?:trip|ticket)|one way or return"}),
     "day": _table(
         {d: f"{d}|{d[:3]}|{d[:4]}" for d in WEEKDAYS}
         | {d: d for d in ("tomorrow", "yesterday", "tonight")}
@@ -267,7 +354,8 @@ EXCLUSIVE: dict[str, dict[str, re.Pattern[str]]] = {
     "basis": _table(
         {
             "each": "per (?:passenger|person|item|bag|traveler)|each passenger|apiece",
-            "total": "in total|altogether|overall|total",
+            "total": "in total|altogether|overall|total|(?:passengers|both|all|items|of you|people) together|combined"
+            "|in all",
         }
     ),
     "channel": _table(
@@ -279,7 +367,11 @@ EXCLUSIVE: dict[str, dict[str, re.Pattern[str]]] = {
         }
     ),
     "network": _table(
-        {"wifi": "wi ?fi|wlan|wireless network", "mobile data": "(?:mobile|cellular) data", "ethernet": "ethernet|lan"}
+        {
+            "wifi": "wi ?fi(?! calling)|wlan|wireless network",
+            "mobile data": "(?:mobile|cellular) data",
+            "ethernet": "ethernet|lan",
+        }
     ),
     "device": _table(
         {
@@ -304,6 +396,7 @@ EXCLUSIVE: dict[str, dict[str, re.Pattern[str]]] = {
         {
             "airplane mode": "(?:air|aero)plane mode|flight mode",
             "roaming": "(?:data )?roaming",
+            "wifi calling": "wi ?fi calling",
             "vpn": "vpn",
             "dns": "dns(?: server)?",
             "apn": "apn",
@@ -330,7 +423,12 @@ EXCLUSIVE: dict[str, dict[str, re.Pattern[str]]] = {
     ),
     "mode": _table({"automatic": "automatic(?:ally)?|auto", "manual": "manual(?:ly)?|custom"}),
     "document": _table(
-        {"insurance": "insurance", "warranty": "warranty", "receipt": "receipts?", "invoice": "invoices?|bills?|billed|billing|statements?"}
+        {
+            "insurance": "insurance",
+            "warranty": "warranty",
+            "receipt": "receipts?",
+            "invoice": "invoices?|bills?|billed|billing|statements?",
+        }
     ),
 }
 """Groups whose members shut each other out; a member the demonstration names must be named."""
@@ -376,114 +474,8 @@ OPPOSITES: tuple[tuple[str, re.Pattern[str], re.Pattern[str]], ...] = tuple(
         ("always", r"always|every time", r"never"),
         ("both", r"both|all of", r"neither|none of"),
         ("work", r"works?(?: again)?|working|back up|online", r"(?:does|do|did) not work|broken|down|offline"),
-        ("tense", r"will(?! not need)|going to|shortly", r"already(?! (?:in|on))"),
+        ("tense", r"will(?! not)|going to|shortly", r"already(?! (?:in|on))|ago"),
         ("novelty", r"new (?:plan|address|order|price|flight|card)", r"old (?:plan|address|order|price|flight|card)"),
     )
 )
 """Pairs of opposites: one side here and only the other side there means a changed claim."""
-
-SYNONYMS = {
-    word: group[0]
-    for group in (
-        ("buy", "purchase", "order", "acquire"),
-        ("help", "assist", "support", "aid"),
-        ("reservation", "booking"),
-        ("speed", "fast", "quick"),
-        ("sorry", "apology", "apologize", "apologise", "regret"),
-        ("item", "product", "article"),
-        ("fee", "cost", "price", "rate", "charge"),
-        ("issue", "problem", "trouble", "fault"),
-        ("tell", "inform", "say", "let", "know", "share", "provide", "give", "send", "supply"),
-        ("get", "receive", "obtain", "have"),
-        ("show", "see", "display", "find", "look", "check", "appear", "notice", "locate"),
-        ("start", "begin", "commence", "launch"),
-        ("end", "finish", "stop", "expire"),
-        ("soon", "shortly", "promptly"),
-        ("immediate", "instant", "now", "away"),
-        ("choose", "select", "pick", "prefer", "want", "like", "wish", "suit"),
-        ("need", "require", "necessary", "must"),
-        ("use", "utilize", "utilise"),
-        ("wait", "hold", "pause"),
-        ("work", "function", "operate"),
-        ("internet", "connection", "network"),
-        ("fly", "flight", "depart", "leave", "outbound", "departure"),
-        ("bag", "baggage", "luggage", "suitcase"),
-        ("difference", "gap"),
-        ("technician", "engineer"),
-        ("visit", "appointment", "slot"),
-        ("plan", "tariff", "package", "subscription"),
-        ("line", "number"),
-        ("device", "handset", "phone"),
-        ("area", "region", "neighborhood", "neighbourhood"),
-        ("back", "rear", "backside"),
-        ("current", "existing", "present", "old", "previous"),
-        ("new", "replacement", "target"),
-        ("stock", "available", "availability"),
-        ("eligible", "qualify"),
-        ("ask", "request"),
-        ("complete", "finish", "done", "ready"),
-        ("include", "contain", "cover", "comprise"),
-        ("cause", "reason", "due", "because"),
-        ("slow", "sluggish"),
-        ("expect", "estimate", "anticipate"),
-        ("instruction", "guide", "step", "direction"),
-        ("extra", "additional", "more", "another"),
-        ("each", "every", "per"),
-        ("lose", "lost", "missing"),
-        ("permit", "allow"),
-        ("also", "too"),
-        ("try", "attempt"),
-        ("correct", "right", "accurate"),
-        ("fiber", "fibre"),
-        ("card", "cards"),
-        ("affect", "impact"),
-        ("move", "relocate"),
-        ("place", "put"),
-        ("allowance", "limit", "quota"),
-        ("weak", "poor"),
-        ("everyone", "everybody"),
-        ("anyone", "anybody"),
-        ("someone", "somebody"),
-        ("policy", "rule", "rules", "policies"),
-        ("customer", "client"),
-        ("improve", "better"),
-        ("colour", "color"),
-        ("light", "lamp", "led", "indicator"),
-        ("total", "altogether", "overall"),
-        ("gb", "gigabyte", "gig"),
-        ("invoice", "bill", "statement"),
-        ("address", "location"),
-        ("picture", "photo", "image"),
-        ("register", "file", "link", "associate"),
-        ("person", "human", "colleague", "agent", "representative"),
-        ("permanent", "final"),
-        ("whole", "entire", "full"),
-    )
-    for word in group
-}
-
-FILLER = frozenset(
-    "thank thanks please sorry apology apologize apologise help happy glad great good wonderful perfect sure "
-    "course certainly absolutely understand frustrating frustration inconvenience patience "
-    "appreciate kind kindly okay ok alright hello hi hey dear welcome today moment quick quickly simple simply "
-    "just really very so truly completely much reach touch contact wait "
-    "pleasure love lovely excellent awesome nice fine well feel free hesitate anything else further question know "
-    "let ready confirm confirmation proceed ahead reply answer yes no go "
-    "following detail details summary information info here note additionally also moreover however unfortunately "
-    "regret safe side sake worry problem trouble hear oh no stressful "
-    "situation experience bit little thing something everything process request currently now again already still "
-    "yet soon possible assist account look like want need would could "
-    "able check find see get have tell share provide give way option good news right correct case order start "
-    "step take make sense ask hope all set done ve re ll".split()
-)
-
-STOP = frozenset(
-    "a an the of to in on at by for from with as and or but if so than then that this these those it its is are "
-    "was were be been being am do does did have has had having i you he she we they "
-    "me him her us them my your his our their mine yours what which who whom whose when where why how there here "
-    "will would can could shall should may might must not no nor into onto about over "
-    "under up down out off again once only own same too very just both each any some such because since while "
-    "until after before between through during via per s t d m re ll ve e g eg ie "
-    "let lets us since due also well now still yet already along within across around upon toward towards onto "
-    "back however therefore thus either neither whether".split()
-)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 
 from pivot_envs.verifiers.messages import lexicon as lex
+from pivot_envs.verifiers.messages import vocabulary
 from pivot_envs.verifiers.messages.atoms import Atom
 from pivot_envs.verifiers.messages.reading import Reading, canonical, operations_in
 
 _SPLIT = re.compile(r"[.!?](?=\s|$)|\n+|;|, | and | while | whereas | but | or ")
 _DIRECTION = re.compile(
     r"((?:[^\s.!?]{1,40} ){1,7})"
-    r"(?<!comes )(?<!come )(?<!amounts )(?<!up )(?<!due )(?<!able )(?<!want )(?<!like )(?<!need )(?<!going )(?<!have )(to|->|into|instead of)(?=((?: [^\s!?]{1,40}){1,6}))"
+    r"(?<!comes )(?<!come )(?<!amounts )(?<!up )(?<!due )(?<!able )(?<!want )(?<!like )(?<!need )(?<!going )(?<!have "
+    r")(to|->|into|instead of)(?=((?: [^\s!?]{1,40}){1,6}))"
 )
 _CLASSES = frozenset("economy business green red blue black white large small medium email sms".split())
 _RUN = re.compile(r"§\d+(?:(?: ?,| and|, and) §\d+)+")
@@ -71,6 +74,7 @@ def _likeness(a: Mapping[str, float], b: Mapping[str, float]) -> float:
     return sum(min(weight, b[word]) for word, weight in a.items() if word in b)
 
 
+@lru_cache(maxsize=512)
 def _contexts(reading: Reading) -> dict[Atom, dict[str, float]]:
     """Return for each distinct value the words and ids that stand with it, ids weighing most."""
     contexts: dict[Atom, dict[str, float]] = {}
@@ -96,6 +100,8 @@ def _anchor_key(atom: Atom) -> str:
 def _context_words(part: str, reading: Reading) -> Iterator[tuple[int, dict[str, float]]]:
     """Yield each value's index with the words up to its neighbours, and all other values and names of the part."""
     pieces = re.split(r"§(\d+)", part)
+    named = frozenset(m.operation for m in reading.mentions)
+    operations = tuple(name for name in lex.OPERATIONS if name in named)
     anchors = {
         _anchor_key(reading.atoms[int(k)]): 3.0 if reading.atoms[int(k)].kind in ("id", "date") else 2.0
         for k in pieces[1::2]
@@ -103,8 +109,8 @@ def _context_words(part: str, reading: Reading) -> Iterator[tuple[int, dict[str,
     anchors |= {canonical(w): 3.0 for w in re.findall(r"[^\W\d_]{2,30}", part) if w in reading.names}
     for position in range(1, len(pieces), 2):
         around = _nearest(pieces[position - 1 :: -2]) + " " + _nearest(pieces[position + 1 :: 2])
-        words = {canonical(w): 1.0 for w in re.findall(r"[^\W\d_]{2,30}", around) if w not in lex.STOP}
-        words |= {"op:" + operation: 1.5 for operation, _ in operations_in(around)}
+        words = {canonical(w): 1.0 for w in re.findall(r"[^\W\d_]{2,30}", around) if w not in vocabulary.STOP}
+        words |= {"op:" + operation: 1.5 for operation, _ in operations_in(around, operations)}
         yield int(pieces[position]), words | anchors
 
 
@@ -126,18 +132,35 @@ def _respectively(line: str, atoms: list[Atom]) -> dict[int, tuple[int, ...]]:
     runs = [[int(k) for k in re.findall(r"§(\d+)", run)] for run in _RUN.findall(line)]
     if anchors in runs and values in runs and len(anchors) == len(values):
         return {k: (m,) for a, v in zip(anchors, values, strict=True) for k, m in ((a, v), (v, a))}
+    kinds = _kinds_after(indices, anchors, atoms)
+    if indices[0] not in anchors and kinds and len(set(kinds)) == 1:  # `On May 25: HAT1 at 8 for $9, HAT2 at 10 for $8`
+        values = [v for v in values if v > anchors[0]]
+        indices = indices[indices.index(anchors[0]) :]
     if indices[0] in anchors:
         owner = {v: max(a for a in anchors if a < v) for v in values}
         return {v: (a,) for v, a in owner.items()} | {a: tuple(v for v in values if owner[v] == a) for a in anchors}
     return {}
 
 
+def _kinds_after(indices: list[int], anchors: list[int], atoms: list[Atom]) -> list[tuple[str, ...]]:
+    """Return the kinds of the values that follow each anchor, if each is followed by some."""
+    bounds = [*anchors[1:], max(indices) + 1]
+    kinds = [tuple(atoms[k].kind for k in indices if a < k < end) for a, end in zip(anchors, bounds, strict=True)]
+    return kinds if all(kinds) else []
+
+
+@lru_cache(maxsize=512)
+def _ways(reading: Reading) -> frozenset[tuple[str, str]]:
+    return frozenset(_directions(reading))
+
+
 def _directions(reading: Reading) -> Iterator[tuple[str, str]]:
     """Yield (source, target) around each `to`, `->` or `instead of`."""
     for match in _DIRECTION.finditer(reading.text):
         before = [k for word in re.split(r",|;| and | or ", match[1])[-1].split() if (k := _thing(word, reading))][-2:]
-        after = [k for word in re.split(r",|;| and | or |:", match[3])[0].split() if (k := _thing(word, reading))][:2]
-        for a in before:
+        after = [k for word in re.split(r",|;| and | or |:", match[3])[0].split() if (k := _thing(word, reading))]
+        after = after[: 1 if match[2] == "instead of" else 2]
+        for a in before[-1:] if match[2] == "instead of" else before:
             for b in after:
                 if a != b:
                     yield (b, a) if match[2] == "instead of" else (a, b)
@@ -146,14 +169,15 @@ def _directions(reading: Reading) -> Iterator[tuple[str, str]]:
 def _thing(word: str, reading: Reading) -> str:
     key = re.search(r"§(\d+)", word)
     if key:
-        return _anchor_key(reading.atoms[int(key[1])]) + reading.atoms[int(key[1])].unit
+        atom = reading.atoms[int(key[1])]
+        return str(atom.values[0]).split("/")[1] if atom.kind == "date" else _anchor_key(atom) + atom.unit
     bare = word.strip(".,:;()!?\"'")
     return bare if bare in reading.names or bare in _CLASSES else ""
 
 
 def _roles_crossed(shown: Reading, other: Reading) -> tuple[str, str] | None:
     """Return two things of which one went from source to target and the other back."""
-    here, there = set(_directions(shown)), set(_directions(other))
+    here, there = _ways(shown), _ways(other)
     for source, target in sorted(here):
         if (
             source != target

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
-from pivot_envs.verifiers.messages import cues
+from pivot_envs.verifiers.messages import cues, vocabulary
 from pivot_envs.verifiers.messages import lexicon as lex
 from pivot_envs.verifiers.messages.atoms import Atom, Pool, mark
-from pivot_envs.verifiers.messages.wording import clean, lower
+from pivot_envs.verifiers.messages.wording import clean, letters, lower
 
 _SENTENCE = re.compile(r"(?<=[.!?])(?=\s|$)|\n+|;\s+")
 _LIST = re.compile(
@@ -24,9 +24,11 @@ _LIST = re.compile(
 _SEGMENT = re.compile(
     r",? (?:and|then|but)(?: then| also)? (?=(?:please|tell|let me|check|run|could you|do you|would you|shall|i "
     r"(?:have|will|would|can(?:not)?|am))\b)"
+    r"|, (?=(?:would|do|did|have|are|shall|should|may|is|does) (?:you|i|we|that|this|it)\b[^,]{0,80}\?)"
 )
 _CLAUSE = re.compile(
-    r", | and (?!then)| but | because | since | so | as (?=it|you|the|order|our|policy)|: | - |\(|\)| however | "
+    r", | and (?!then|(?:back )?on\b|off\b)| but | because | since | so | as (?=it|you|the|order|our|policy)|: | - "
+    r"|\(|\)| however | "
     r"although | while | who | which (?=is|was|has|can|will)"
 )
 _QUESTION_START = re.compile(
@@ -62,7 +64,7 @@ class Sentence:
     negated: bool
 
 
-@dataclass
+@dataclass(eq=False)
 class Reading:
     """A message read. `text` is lower case with atoms masked; `plain` is the cleaned text in its own case."""
 
@@ -92,6 +94,19 @@ class Reading:
         return frozenset(m.operation for m in self.mentions if m.negated == negated and (not modes or m.mode in modes))
 
     @cached_property
+    def spoken(self) -> list[str]:
+        """All words."""
+        return re.findall(r"[^\W\d_]+", self.text)
+
+    @cached_property
+    def english(self) -> float:
+        """Share of words that are common English ones; 1 for a text too short to tell."""
+        words = self.spoken
+        return (
+            sum(w in vocabulary.STOP or w in vocabulary.FILLER for w in words) / len(words) if len(words) >= 5 else 1.0
+        )
+
+    @cached_property
     def names(self) -> dict[str, str]:
         """Lower-cased capitalised words inside sentences and all-capital codes -> `name`, `code` or `vocative`."""
         return dict(_names(self.plain))
@@ -118,14 +133,14 @@ class Reading:
 def read(text: str) -> Reading:
     """Read a message of at most `MAX_TEXT` characters, already unwrapped."""
     plain = clean(text)
-    marked = mark(lower(plain))
+    marked = mark(lower(letters(plain)))
     reading = Reading(plain, marked.text, marked.atoms)
     listed = _LIST.sub(
         lambda m: m[1] + ":" + m[2].rstrip("\n").replace(";", ",").replace("\n", ", ") + "\n", marked.text
     )
     present = _Present(
-        tuple(name for name, pattern in lex.OPERATIONS.items() if pattern.search(listed)),
-        tuple(name for name, pattern in lex.ASKED.items() if pattern.search(listed)),
+        tuple(name for name, pattern in lex.OPERATIONS.items() if lex.holds(pattern, listed)),
+        tuple(name for name, pattern in lex.ASKED.items() if lex.holds(pattern, listed)),
     )
     for raw in _SENTENCE.split(listed):
         for segment in _segments(raw):
@@ -178,6 +193,8 @@ def _add_sentence(reading: Reading, text: str, present: _Present) -> None:
 
 def is_negated(clause: str) -> bool:
     """Say whether a clause denies: an odd number of negations, set phrases left out."""
+    if not cues.NEGATION.search(clause):
+        return False
     return len(cues.NEGATION.findall(cues.NOT_NEGATION.sub(" ", clause))) % 2 == 1
 
 
@@ -194,7 +211,8 @@ def operations_in(text: str, names: Iterable[str] = tuple(lex.OPERATIONS)) -> li
                 hit = True
             return " ~ " if operation not in _SHARED else match.group()  # noqa: B023
 
-        text = lex.OPERATIONS[operation].sub(take, text)
+        if lex.holds(lex.OPERATIONS[operation], text):
+            text = lex.OPERATIONS[operation].sub(take, text)
     return found
 
 
@@ -205,23 +223,24 @@ _SHARED = frozenset({"on", "off"})
 @lru_cache(maxsize=8192)
 def members_in(text: str, group: str) -> frozenset[str]:
     """Return the members of an exclusive group a text names."""
-    return frozenset(name for name, pattern in lex.EXCLUSIVE[group].items() if pattern.search(text))
+    return frozenset(name for name, pattern in lex.EXCLUSIVE[group].items() if lex.holds(pattern, text))
 
 
 def _mode(clause: str, sentence: str, surface: str, asking: bool, told: bool) -> str:
     if asking:
         return "ask"
     if told:
-        return "purpose" if re.search(rf"\b(?:to|so that (?:it|you)(?: can)?) {re.escape(surface)}", clause) else "told"
+        return "purpose" if _PURPOSE.search(clause.partition(surface)[0]) else "told"
     if surface.split()[0] in _STATES and not re.search(r"\b(?:i|we)\b", clause):
         return "state"
     if re.search(r"\b(?:help|assist|support)(?:ing)?\b", clause) and "§" not in sentence:
         return "mention"
-    if re.search(rf"\byou (?:have |had )?(?:already |just |also |only )?{re.escape(surface)}", clause):
+    before, _, behind = clause.partition(surface)
+    if _YOU_DID.search(before):
         return "mention"
-    if re.search(rf"\bbeing (?:\w+ )?{re.escape(surface)}", clause):
+    if _BEING.search(before):
         return "will"
-    if re.match(r"\W*(?:if|once|when|before|after|should you|in case)\b", clause):
+    if re.match(r"\W*(?:if|once|when|before|after(?! that| this)|should you|in case)\b", clause):
         return "condition"
     first = surface.split()[0]
     participle = (
@@ -230,17 +249,40 @@ def _mode(clause: str, sentence: str, surface: str, asking: bool, told: bool) ->
         or any(word.endswith("ed") for word in surface.split())
         or bool(_SUPPORT.search(clause))
     )
+    if first in ("turned", "switched") and _IS.search(before) and not behind.partition(" for ")[0]:
+        return "state"
+    if re.search(r"\b(?:is|are) (?:now |already |immediately |right )*(?:available|on your|in your)\b", clause) and (
+        first[0] == "§" or first in ("refund", "reimbursement", "credit", "certificate")
+    ):
+        return "done"
     if surface.startswith("set") and re.search(r"\b(?:is|are|was|were) (?:currently |still )?set to", clause):
         return "state"
     if re.search(r"\b(?:can|could|may|cannot|might) (?:only |not |just |also )?be\b", clause):
         return "can"
-    if cues.FUTURE.search(clause):
+    if cues.FUTURE.search(_FINDING.sub(" ", clause)):
         return "will"
+    if (
+        first.endswith("ed")
+        and _WE_AND.search(sentence.partition(f"and {surface}")[0])
+        and f"and {surface}" in sentence
+    ):
+        return "will" if cues.FUTURE.search(sentence) else "done"
     if participle and (cues.PAST.search(clause) or cues.DONE_WORDS.search(sentence)):
         return "done"
     if cues.ABILITY.search(clause):
         return "can"
     return "mention"
+
+
+_PURPOSE = re.compile(r"\b(?:to|so that (?:it|you)(?: can)?) $")
+_YOU_DID = re.compile(r"\byou (?:have |had )?(?:already |just |also |only )?$")
+_BEING = re.compile(r"\bbeing (?:\w+ )?$")
+_IS = re.compile(r"\b(?:is|are|was) (?:currently |still |already )?$")
+_WE_AND = re.compile(r"\b(?:i|we|technician|engineer|colleague|team)\b")
+"""What stands before an operation's words."""
+
+_FINDING = re.compile(r"\byou (?:will|should|would) (?:now |also |already )?(?:find|see|notice)\b")
+"""`You will find a credit on your bill`: the credit is there."""
 
 
 def _asked(text: str, asking: bool, names: Iterable[str]) -> frozenset[str]:
@@ -253,7 +295,13 @@ def _acts(
     text: str, asking: bool, told: bool, mentions: list[Mention], asked: frozenset[str], negated: bool
 ) -> frozenset[str]:
     operations = {m.operation for m in mentions}
-    request = asking or told or bool(cues.REQUEST.search(text)) or bool(re.search(r"\bplease\b", text))
+    if cues.WAITING.search(text) and not operations and not asking and "§" not in text:
+        return frozenset({"hold"})
+    if cues.HOLD.search(text) and not (operations or asking or asked or cues.WANTS.search(text)) and "§" not in text:
+        return frozenset({"hold"})
+    politely = bool(re.search(r"\bplease\b", text))
+    refused = cues.REFUSAL.search(text) and not re.search(r"\b(?:could you|can you|need|without)\b", text)
+    request = asking or told or politely or bool(cues.REQUEST.search(text) and not refused)
     if "transfer" in operations and (cues.PERSON.search(text) or "transferring you" in text or "connect you" in text):
         return frozenset({_transfer(text, asking, negated)})
     if (
@@ -283,7 +331,9 @@ def _acts(
 
 def _transfer(text: str, asking: bool, negated: bool) -> str:
     if asking or re.search(
-        r"\bif you (?:would like|want|wish|prefer)|would you like|can transfer|can connect|could transfer", text
+        r"\bif you (?:would like|want|wish|prefer)|would you like|(?:can|could) (?:also |then |gladly )?(?:transfer"
+        r"|connect|hand|put|pass)",
+        text,
     ):
         return "offer_transfer" if not negated or asking else "refuse"
     return "refuse" if negated else "transfer"
@@ -294,7 +344,7 @@ def _request(text: str, asking: bool, told: bool, operations: set[str], asked: f
     if (
         (told or re.search(r"\b(?:could|can|would) you|please\b", text))
         and (operations & lex.DEVICE or (parts and told))
-        and not re.search(r"\b(?:should|shall|may) i\b|like me to", text)
+        and not re.search(r"\b(?:should|shall|may) i\b|like me to|\b(?:would|do) you (?:like|want) to\b", text)
     ):
         return {"instruct"}
     choice = bool(
@@ -303,7 +353,7 @@ def _request(text: str, asking: bool, told: bool, operations: set[str], asked: f
             text,
         )
     )
-    confirm = bool(cues.CONFIRM.search(text)) and not choice
+    confirm = bool(cues.CONFIRM.search(text)) and not choice and not _OUTCOME.search(text)
     give = bool(cues.GIVE.search(text))
     if asked & lex.IDENTITY and give and not (confirm and operations):
         return {"ask_identity"}
@@ -327,23 +377,30 @@ def _request(text: str, asking: bool, told: bool, operations: set[str], asked: f
     return {"told"} if told else set()
 
 
+_OUTCOME = re.compile(
+    r"\b(?:does|do|is|are|did|has) (?:it|that|they|everything|(?:the|your) \w+)(?: \w+)? "
+    r"(?:work(?:ing|ed)?|help(?:ed)?|go(?:ne)? through|connect\w*|back|load\w*)\b(?!.* for you)"
+)
+"""`Does it work now?` asks how a step turned out; it asks for no consent."""
+
+
 def _words(text: str) -> list[str]:
     return re.findall(r"[^\W\d_]{2,40}", re.sub(r"§\d+", " ", text))
 
 
 def _is_filler(word: str) -> bool:
-    return word in lex.STOP or word in lex.FILLER or stem(word) in lex.FILLER
+    return word in vocabulary.STOP or word in vocabulary.FILLER or stem(word) in vocabulary.FILLER
 
 
 def canonical(word: str) -> str:
     """Return the lemma of a word with synonyms merged."""
     root = stem(word)
-    return lex.SYNONYMS.get(word) or lex.SYNONYMS.get(root) or _stemmed_synonyms().get(root, root)
+    return vocabulary.SYNONYMS.get(word) or vocabulary.SYNONYMS.get(root) or _stemmed_synonyms().get(root, root)
 
 
 @lru_cache(maxsize=1)
 def _stemmed_synonyms() -> dict[str, str]:
-    return {stem(word): head for word, head in lex.SYNONYMS.items()}
+    return {stem(word): head for word, head in vocabulary.SYNONYMS.items()}
 
 
 @lru_cache(maxsize=4096)
@@ -401,7 +458,12 @@ def _names(plain: str) -> Iterator[tuple[str, str]]:
         if not _known_word(word):
             yield word, "name" if match[1] else "code"
     for match in _VOCATIVE.finditer(plain):
-        if match[1][0].isupper() and not match[1].startswith("I'") and not re.search(r"\d", match[1]) and not _known_word(match[1].lower()):
+        if (
+            match[1][0].isupper()
+            and not match[1].startswith("I'")
+            and not re.search(r"\d", match[1])
+            and not _known_word(match[1].lower())
+        ):
             yield match[1].lower(), "vocative"
 
 

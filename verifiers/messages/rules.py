@@ -12,7 +12,7 @@ from difflib import SequenceMatcher
 from functools import lru_cache
 from typing import Any
 
-from pivot_envs.verifiers.messages import cues
+from pivot_envs.verifiers.messages import cues, vocabulary
 from pivot_envs.verifiers.messages import lexicon as lex
 from pivot_envs.verifiers.messages.acts import asked_for, open_ended, speech_acts
 from pivot_envs.verifiers.messages.atoms import Pool, mark
@@ -20,7 +20,7 @@ from pivot_envs.verifiers.messages.claims import hedged, operations, opposites, 
 from pivot_envs.verifiers.messages.decision import MINOR, Finding, Ground, MessageDecision, Pair, different, unique
 from pivot_envs.verifiers.messages.facts import assigned, exclusive, hard_facts, names
 from pivot_envs.verifiers.messages.reading import Reading, canonical, members_in, read, stem
-from pivot_envs.verifiers.messages.wording import MAX_TEXT, clean, facts_text, lower, unwrap
+from pivot_envs.verifiers.messages.wording import MAX_TEXT, clean, facts_text, letters, lower, unwrap
 
 
 def judge_message(
@@ -48,7 +48,7 @@ def judge_message(
         return finding
     try:
         shown = read(shown_text)
-        ground = _ground(facts_text(facts), str(last_user), str(policy))
+        ground = _ground(_facts_text(facts), str(last_user), str(policy))
     except _UNREADABLE as error:
         return MessageDecision(None, "unreadable", {"error": f"{type(error).__name__}: {str(error)[:200]}"})
     try:
@@ -68,23 +68,45 @@ def _climb(pair: Pair) -> MessageDecision:
     return _wording(pair)
 
 
+def _facts_text(facts: Any) -> str:
+    plain = isinstance(facts, list | tuple) and all(type(fact) is str for fact in facts)
+    return _joined(tuple(facts)) if plain else facts_text(facts)
+
+
+@lru_cache(maxsize=64)
+def _joined(facts: tuple[str, ...]) -> str:
+    return facts_text(list(facts))
+
+
 @lru_cache(maxsize=64)
 def _ground(facts: str, last_user: str, policy: str) -> Ground:
-    known = lower(clean(facts + "\n" + last_user[:10_000]))
-    rules = lower(clean(policy[:30_000]))
-    words = frozenset(re.findall(r"[^\W\d_]{2,40}", known + " " + rules))
-    return Ground(Pool(mark(known).atoms), Pool(mark(rules).atoms), words)
+    known = lower(letters(clean(facts + "\n" + last_user[:10_000])))
+    rules, more = _rules(policy[:30_000])
+    words = frozenset(re.findall(r"[^\W\d_]{2,40}", known)) | more
+    return Ground(Pool(mark(known).atoms), rules, words, frozenset(canonical(w) for w in words))
+
+
+@lru_cache(maxsize=16)
+def _rules(policy: str) -> tuple[Pool, frozenset[str]]:
+    text = lower(letters(clean(policy)))
+    return Pool(mark(text).atoms), frozenset(re.findall(r"[^\W\d_]{2,40}", text))
 
 
 def _same_text(shown: str, other: str) -> Finding:
     """Decide what needs no reading: nothing said, or the same said with other spaces, marks and letter case."""
     if not re.search(r"[^\W_]", other):
         return different("empty_message")
+    if len(other) > 2 * len(shown) + 50 or len(shown) > 2 * len(other) + 50:
+        return None
+    return MessageDecision(True, "identical") if _level(shown) == _level(other) else None
 
-    def level(text: str) -> str:
-        return re.sub(r"(?:[\s!?;'\"]|[.,:-](?!\d))+", " ", lower(text)).strip()
 
-    return MessageDecision(True, "identical") if level(shown) == level(other) else None
+@lru_cache(maxsize=256)
+def _level(text: str) -> str:
+    return _MARKS.sub(" ", lower(text)).strip()
+
+
+_MARKS = re.compile(r"(?:[\s!?;'\"]|[.,:-](?!\d))+")
 
 
 def _aimed_at_judge(pair: Pair) -> Finding:
@@ -98,11 +120,10 @@ def _aimed_at_judge(pair: Pair) -> Finding:
 
 
 def _language(pair: Pair) -> Finding:
-    def english(reading: Reading) -> float:
-        words = re.findall(r"[^\W\d_]+", reading.text)
-        return sum(w in lex.STOP or w in lex.FILLER for w in words) / len(words) if len(words) >= 5 else 1.0
-
-    if english(pair.shown) > 0.25 and english(pair.other) < 0.12 and len(_foreign(pair)) >= 4:
+    strange = frozenset(pair.other.spoken) & vocabulary.FOREIGN
+    if len(strange - pair.ground.words - frozenset(pair.shown.spoken)) >= 2:
+        return different("other_language", words=strange)
+    if pair.shown.english > 0.25 and pair.other.english < 0.12 and len(_foreign(pair)) >= 4:
         return different("other_language", words=sorted(_foreign(pair))[:8])
     return None
 
@@ -115,6 +136,10 @@ def _foreign(pair: Pair) -> frozenset[str]:
     )
 
 
+_Blocks = Sequence[tuple[str, int, int, int, int]]
+"""`difflib` opcodes."""
+
+
 def _near_copy(pair: Pair) -> Finding:
     """A near copy with a content word replaced is a changed claim; a real rewording changes more."""
     a, b = _tokens(pair.shown), _tokens(pair.other)
@@ -123,28 +148,64 @@ def _near_copy(pair: Pair) -> Finding:
     blocks = SequenceMatcher(None, a, b, autojunk=False).get_opcodes()
     kept = sum(i2 - i1 for tag, i1, i2, _, _ in blocks if tag == "equal")
     if kept < 0.7 * len(a):
-        return None
+        return _halved(pair, a, b, blocks) if kept >= 0.8 * len(b) else None
+    if lost := _only_shortened(pair, a, b, blocks):
+        return different("words_missing", words=lost)
     for tag, i1, i2, j1, j2 in blocks:
         left, right = _content(a[i1:i2]) - _content(b), _content(b[j1:j2]) - _content(a)
         if tag == "replace" and left and right:
             return different("word_replaced", demonstrated=left, candidate=right)
-        if tag == "replace" and _exchanged(a, b, blocks):
+        if tag == "replace" and _exchanged(a, b, blocks, _same_order(pair)):
             return different("words_exchanged", around=a[i1:i2])
         if tag == "insert" and (len(right) >= 2 or (right and "ask_confirm" in pair.shown.acts)):
             return different("claim_added", words=right)
     return None
 
 
-def _exchanged(a: list[str], b: list[str], blocks: Sequence[tuple[str, int, int, int, int]]) -> bool:
+def _only_shortened(pair: Pair, a: list[str], b: list[str], blocks: _Blocks) -> frozenset[str]:
+    """Content words a copy leaves out while it adds none."""
+    if any(_content(b[j1:j2]) - _content(a) for tag, _, _, j1, j2 in blocks if tag != "equal"):
+        return frozenset()
+    spare = frozenset(canonical(w) for w in vocabulary.VERIFYING) if "ask_identity" in pair.shown.acts else frozenset()
+    lost = (_content(a[i1:i2]) for tag, i1, i2, _, _ in blocks if tag == "delete")
+    return frozenset(w for words in lost for w in words) - _content(b) - spare - _CLASS_WORDS
+
+
+_CLASS_WORDS = frozenset(
+    canonical(w) for w in "cost price plan total item amount card account line number order visit".split()
+)
+"""What a value beside it says anyway."""
+
+
+def _halved(pair: Pair, a: list[str], b: list[str], blocks: _Blocks) -> Finding:
+    """A copy of one half of the demonstration."""
+    lost = _only_shortened(pair, a, b, blocks)
+    return different("words_missing", words=lost) if len(lost) >= 2 else None
+
+
+def _exchanged(a: list[str], b: list[str], blocks: _Blocks, same_order: bool) -> bool:
     """Two spots traded their content words, and not merely around an `and` or an `or`."""
     spots = [(i1, i2, _content(a[i1:i2]), _content(b[j1:j2])) for tag, i1, i2, j1, j2 in blocks if tag == "replace"]
     for n, (_, end, left, right) in enumerate(spots):
         for start, _, other_left, other_right in spots[n + 1 :]:
             between = a[end:start]
             plain = all(w in ("and", "or", "the", "a", "your") for w in between)
-            if left and right and left == other_right and right == other_left and not plain and "§" not in between:
+            if (
+                left
+                and right
+                and left == other_right
+                and right == other_left
+                and not plain
+                and (same_order or "§" not in between)
+            ):
                 return True
     return False
+
+
+def _same_order(pair: Pair) -> bool:
+    """Both messages state the same facts in the same order, so words that moved now stand with another fact."""
+    a, b = pair.shown.atoms, pair.other.atoms
+    return len(a) == len(b) and all(x.same(y) for x, y in zip(a, b, strict=True))
 
 
 def _tokens(reading: Reading) -> list[str]:
@@ -155,7 +216,7 @@ def _content(words: list[str]) -> frozenset[str]:
     return frozenset(
         canonical(w)
         for w in words
-        if w != "§" and w not in lex.STOP and w not in lex.FILLER and stem(w) not in lex.FILLER
+        if w != "§" and w not in vocabulary.STOP and w not in vocabulary.FILLER and stem(w) not in vocabulary.FILLER
     )
 
 
@@ -170,10 +231,9 @@ def _wording(pair: Pair) -> MessageDecision:
     anchors += sum(
         len(m) for group, m in pair.shown.exclusive.items() if group not in ("day", "channel", "device", "status")
     )
-    grounded = {canonical(w) for w in pair.ground.words}
     unsaid, added = shown - other, other - shown
     coverage = len(shown & other) / len(shown) if shown else 1.0
-    strange = added - grounded
+    strange = added - pair.ground.lemmas
     evidence = {
         "anchors": anchors,
         "coverage": round(coverage, 2),
@@ -183,12 +243,17 @@ def _wording(pair: Pair) -> MessageDecision:
     said = other | pair.other.operations() | pair.other.operations(negated=True)
     if len(shown) >= 2 and not said and pair.shown.acts & {"inform", "refuse"}:
         return different("no_claim", words=shown)
+    if _same_question(pair, strange):
+        return MessageDecision(True, "same_question", evidence)
     dropped = _dropped(pair)
-    if dropped and len(added) < 2:
-        return different("sentence_missing", sentence=dropped[:160])
+    half = _half_left(pair) if not added else ""
+    if half or (dropped and len(added) < 2 and not _answered_by_act(pair, dropped)):
+        return different("sentence_missing", sentence=(half or dropped)[:160])
     if anchors == 0:
         enough = coverage >= (0.6 if len(shown) > 3 else 0.5) and len(added) <= max(2, 0.5 * len(shown))
         return MessageDecision(True if enough else None, "same_wording" if enough else "open_wording", evidence)
+    if anchors >= 2 and not strange and len(added) <= 1:
+        return MessageDecision(True, "same_content", evidence)
     if (
         len(strange) > 6 + 3 * anchors
         or (coverage < 0.2 and len(shown) >= 3 and anchors < 3)
@@ -196,6 +261,42 @@ def _wording(pair: Pair) -> MessageDecision:
     ):
         return MessageDecision(None, "open_wording", evidence)
     return MessageDecision(True, "same_content", evidence)
+
+
+def _same_question(pair: Pair, strange: frozenset[str]) -> bool:
+    """Both only ask who the customer is, by the same items; the words around the question do not matter."""
+    if not pair.shown.asked or pair.shown.asked != pair.other.asked or not pair.shown.asked & lex.IDENTITY:
+        return False
+    if any(
+        "ask_identity" not in r.acts or r.acts - MINOR - {"ask_identity", "inform"} for r in (pair.shown, pair.other)
+    ):
+        return False
+    told = [s for s in pair.shown.sentences if s.acts == {"inform"} and not s.asked]
+    why = {canonical(w) for w in vocabulary.VERIFYING}
+    said = {canonical(w) for s in told for w in re.findall(r"[^\W\d_]{3,}", s.text)} & pair.shown.lemmas
+    return len(said - why - pair.other.lemmas) <= 1 and len(strange - why) <= 6
+
+
+def _half_left(pair: Pair) -> str:
+    """Return the second half of a demonstrated sentence (`..., and there are chargers`) nothing of which is kept."""
+    for sentence in pair.shown.sentences:
+        for part in re.split(r", and |, but |; | and there ", sentence.text)[1:]:
+            words = {canonical(w) for w in re.findall(r"[^\W\d_]{3,}", part)} & pair.shown.lemmas
+            if (
+                len(words) >= 2
+                and "§" not in part
+                and sentence.acts & {"inform", "refuse"}
+                and not words & pair.other.lemmas
+            ):
+                return part
+    return ""
+
+
+def _answered_by_act(pair: Pair, dropped: str) -> bool:
+    """The candidate tells the customer to do something in words of its own where a demonstrated `told` seems lost."""
+    acts = next((s.acts for s in pair.shown.sentences if s.text == dropped), frozenset())
+    fresh = [s for s in pair.other.sentences if s.acts == acts == {"told"} and not s.negated]
+    return any(len(re.findall(r"[^\W\d_]{4,}", s.text)) >= 3 for s in fresh)
 
 
 def _dropped(pair: Pair) -> str:

@@ -7,7 +7,10 @@ import re
 import unicodedata
 from collections import deque
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
+
+from pivot_envs.verifiers.messages.lexicon import needles
 
 MAX_TEXT = 16_000
 """Characters of a message that are read; ours, above every turn of the recorded retail file (longest 9,892)."""
@@ -40,7 +43,7 @@ _QUOTES = str.maketrans(
 )
 _UNUSUAL = re.compile(r"[^\w\n !-~€£]")
 _CONTRACTIONS = tuple(
-    (re.compile(pattern), full)
+    (re.compile(pattern), full, tuple(needles(pattern)))
     for pattern, full in (
         (r"\bcan't\b|\bcannot\b|\bcan not\b", "cannot"),
         (r"\bwon't\b", "will not"),
@@ -63,7 +66,20 @@ _CONTRACTIONS = tuple(
             r"(?: is| are)(?: still)?) free\b",
             r"\1 available",
         ),
-        (r"\be ?-? ?mail\b", "email"),
+        (
+            r"\b(?:at |for )?no (?:extra |additional |further |added )?(?:cost|charge|fee)s?\b"
+            r"|\bwithout (?:any |extra |additional )*(?:cost|charge|fee)s?\b|\bfree of (?:charge|cost)\b"
+            r"|\b(?:costs? (?:you )?nothing|(?:do|does|will|would) not cost (?:you )?(?:anything|extra|more))\b",
+            "free",
+        ),
+        (r"\b(is|are|was) not (?:currently |yet )?(?:enabled|activated|(?:turned|switched) on)\b", r"\1 disabled"),
+        (r"\b(is|are|was) not (?:currently |yet )?(?:disabled|(?:turned|switched) off)\b", r"\1 enabled"),
+        (r"(?<=[a-z\d€$£]) ?/ ?(month|year|day|week|night|passenger|person|item|gb)\b", r" per \1"),
+        (r"\b(?:24/7|24 hours a day|day and night|at (?:any|all) (?:time|hour)s?)", "around the clock"),
+        (r"\bno\.\s?(?=#?\d)", "number "),
+        (r"\bnon[ -]?stop\b", "direct"),
+        (r"\be ?-? ?mail(?: address)?\b", "email"),
+        (r"\b(?:has|have|had|was|were|is|are) not (?:yet )?(?:been )?(?:paid|settled)(?: yet)?\b", "is unpaid"),
     )
 )
 
@@ -125,6 +141,7 @@ def facts_text(*values: Any) -> str:
     return "\n".join(parts)[-MAX_FACTS:]
 
 
+@lru_cache(maxsize=256)
 def clean(text: str) -> str:
     """Level unicode, quotes and markdown; keep letter case and line ends."""
     limit = len(text) + 1000  # NFKC can make one character eighteen
@@ -136,15 +153,22 @@ def clean(text: str) -> str:
     text = re.sub(r"\*\*|__|~~|(?<!\w)\*(?=\w)|(?<=\w)\*(?!\w)", "", text)
     text = re.sub(r"(?m)^[ \t]*(?:[-*>+]|#{1,6} |\(?\d{1,2}[.)](?=\s))[ \t]*", "", text)
     text = re.sub(r"(?<=\s)\d\)\s", " ", text)
+    text = re.sub(r"\b(Dr|Mr|Mrs|Ms|Prof|St|approx|incl|dr|mr|mrs|ms)\.(?=\s)", r"\1", text)
     text = re.sub(r"[ \t]*\|[ \t]*", " , ", text)
     return re.sub(r"[ \t]+", " ", text).strip()
+
+
+def letters(text: str) -> str:
+    """Make a name of one capital letter (`plan M`) a word, so that it is read at all."""
+    return re.sub(r"(?<![\w'.&/-])([B-HJ-Z])(?![\w'.&/-])", r"\1letter", text)
 
 
 def lower(text: str) -> str:
     """Lower-case cleaned text and write contractions out."""
     text = text.lower()
-    for pattern, full in _CONTRACTIONS:
-        text = pattern.sub(full, text)
+    for pattern, full, literals in _CONTRACTIONS:
+        if not literals or any(x in text for x in literals):
+            text = pattern.sub(full, text)
     return text
 
 
