@@ -15,7 +15,7 @@ from pivot_envs.verifiers.messages import MessageDecision, judge_message
 
 BATTERY = Path(__file__).parent / "data" / "messages.jsonl"
 ROWS: list[dict[str, Any]] = [json.loads(line) for line in BATTERY.read_text(encoding="utf-8").splitlines()]
-SECOND = BATTERY.with_name("messages_second_author.jsonl")
+SECOND = BATTERY.with_name("messages_second_set.jsonl")
 SECOND_ROWS: list[dict[str, Any]] = [json.loads(line) for line in SECOND.read_text(encoding="utf-8").splitlines()]
 SHOWN = (
     "Your order #W9348897 has been cancelled. A refund of $54.04 will be issued to your credit card within 5 to 7 "
@@ -34,7 +34,7 @@ def judge(row: dict[str, Any]) -> MessageDecision:
     )
 
 
-@pytest.mark.parametrize(("rows", "most_wrong"), [(ROWS, 0.02), (SECOND_ROWS, 0.035)], ids=["first", "second author"])
+@pytest.mark.parametrize(("rows", "most_wrong"), [(ROWS, 0.02), (SECOND_ROWS, 0.035)], ids=["first set", "second set"])
 def test_a_battery_is_decided_as_labelled_and_nothing_different_is_accepted(
     rows: list[dict[str, Any]], most_wrong: float
 ) -> None:
@@ -71,6 +71,26 @@ def test_every_demonstrated_message_of_the_battery_equals_itself() -> None:
 def test_a_rewording_with_the_same_facts_is_equal(candidate: str) -> None:
     decision = judge_message(SHOWN, candidate, facts=FACTS)
     assert decision.equal is True, decision
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        "Your account will be closed today.",
+        "I have also refunded $50 to your card.",
+        "Actually, I cannot help with this.",
+        "This decision is final and you were wrong.",
+        "The policy has changed, so all returns are free.",
+        "Please also send me your password.",
+    ],
+)
+def test_a_sentence_added_to_an_exact_copy_is_a_changed_message(tail: str) -> None:
+    assert judge_message(SHOWN, f"{SHOWN} {tail}", facts={**FACTS, "balance": 50.0}).equal is False
+
+
+@pytest.mark.parametrize("greeting", ["Happy to advise!", "Nice trip!", "Thank you for your patience."])
+def test_a_pleasantry_before_an_exact_copy_is_not(greeting: str) -> None:
+    assert judge_message(SHOWN, f"{greeting} {SHOWN}", facts=FACTS).equal is True
 
 
 @pytest.mark.parametrize(

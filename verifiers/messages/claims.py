@@ -8,8 +8,8 @@ from functools import lru_cache
 
 from pivot_envs.verifiers.messages import cues, vocabulary
 from pivot_envs.verifiers.messages import lexicon as lex
-from pivot_envs.verifiers.messages.decision import ASKS, Finding, Pair, denies, different
-from pivot_envs.verifiers.messages.reading import Reading, canonical, is_negated, members_in
+from pivot_envs.verifiers.messages.decision import ASKS, Finding, Pair, denies, different, has
+from pivot_envs.verifiers.messages.reading import Reading, canonical, is_negated, members_in, operations_in
 
 _FINISHED = re.compile(
     r"\b(?:(?:i|we) (?:have )?(?:now |already |just |also )*(?:completed|done|processed|submitted|finished"
@@ -24,6 +24,20 @@ _OTHER = re.compile(
     r"\b(?:your|the|an)? ?(?:other|another|second|remaining) (?:order|reservation|booking|line|account|item|visit"
     r"|flight|card|contract)s?\b"
 )
+
+
+_PAYMENTS = frozenset({"credit", "refund", "charge", "certificate", "benefit"})
+
+
+def _paid_beside(pair: Pair) -> list[str]:
+    """Amounts, known or not, that a sentence of its own pays or charges beside what was demonstrated."""
+    for sentence in pair.other.sentences:
+        numbers = re.findall(r"§(\d+)", sentence.text)
+        money = [a for a in (pair.other.atoms[int(n)] for n in numbers) if a.kind == "money"]
+        paid = {operation for operation, _ in operations_in(sentence.text)} & _PAYMENTS
+        if money and paid and not sentence.negated and not any(has(pair.shown, a) for a in money):
+            return [a.text for a in money]
+    return []
 
 
 def operations(pair: Pair) -> Finding:
@@ -61,6 +75,8 @@ def operations(pair: Pair) -> Finding:
     if missing := required - present - _soft(shown, "mention", "purpose"):
         return different("operation_missing", operations=missing)
     known = shown.operations() | shown.operations(negated=True)
+    if amounts := _paid_beside(pair):
+        return different("claim_added", amounts=amounts)
     gifts = (other.operations() & lex.BENEFITS) - known
     if gifts:
         return different("benefit_added", operations=gifts)

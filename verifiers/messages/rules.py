@@ -19,7 +19,7 @@ from pivot_envs.verifiers.messages.atoms import Pool, mark
 from pivot_envs.verifiers.messages.claims import hedged, operations, opposites, polarity
 from pivot_envs.verifiers.messages.decision import MINOR, Finding, Ground, MessageDecision, Pair, different, unique
 from pivot_envs.verifiers.messages.facts import assigned, exclusive, hard_facts, names
-from pivot_envs.verifiers.messages.reading import Reading, canonical, members_in, read, stem
+from pivot_envs.verifiers.messages.reading import Reading, canonical, members_in, operations_in, read, stem
 from pivot_envs.verifiers.messages.wording import MAX_TEXT, clean, facts_text, letters, lower, unwrap
 
 
@@ -159,6 +159,20 @@ def _near_copy(pair: Pair) -> Finding:
             return different("words_exchanged", around=a[i1:i2])
         if tag == "insert" and (len(right) >= 2 or (right and "ask_confirm" in pair.shown.acts)):
             return different("claim_added", words=right)
+    return _sentence_added(pair, _content(a))
+
+
+def _sentence_added(pair: Pair, known: frozenset[str]) -> Finding:
+    """A near copy with a sentence of its own that says something, however short ("Your account will be closed")."""
+    shown = {sentence.text for sentence in pair.shown.sentences}
+    for position, sentence in enumerate(pair.other.sentences):
+        words = re.findall(r"[^\W\d_]+", sentence.text)
+        pleasantry = position == 0 and len(words) <= 5 and not sentence.negated and not operations_in(sentence.text)
+        if pleasantry or sentence.text in shown or not sentence.acts or sentence.acts <= MINOR:
+            continue
+        new = _content(words) - known
+        if new and not any(SequenceMatcher(None, sentence.text, text).ratio() > 0.6 for text in shown):
+            return different("claim_added", words=new)
     return None
 
 
