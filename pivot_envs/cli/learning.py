@@ -91,7 +91,7 @@ class ProfileCommand:
     def run(self) -> int:
         """Profile and print a summary."""
         existing(self.trajectories, "TRAJECTORIES")
-        parent_exists(self.output, "--output")
+        parent_exists(self.output, "--output", self.trajectories)
         make, codec = self._policy()
         scorer = open_scorer(self.trajectories, self.verifier, codec, self.config.prompt_style, self.tau2_path)
         chosen = _first_trajectories(scorer.ids(), self.limit)
@@ -170,7 +170,7 @@ class SelectCommand:
     def run(self) -> int:
         """Select, write and report."""
         existing(self.trajectories, "--trajectories")
-        parent_exists(self.output, "--output")
+        parent_exists(self.output, "--output", self.trajectories, self.profiles)
         if self.trajectories.resolve().parent != self.output.resolve().parent:
             raise ConfigError(
                 f"--output {self.output} must stand beside {self.trajectories}: pivots refer to it by file name"

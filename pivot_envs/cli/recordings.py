@@ -84,7 +84,7 @@ class Import:
     def run(self) -> int:
         """Convert the file."""
         existing(self.file, "FILE")
-        parent_exists(self.output, "--output")
+        parent_exists(self.output, "--output", self.file)
         read = reader(self.format)
         skipped = SkippedLines()
         options: dict[str, Any] = {"skip_invalid": True, "on_error": skipped} if self.skip_invalid else {}
@@ -249,7 +249,7 @@ class Candidates:
     def run(self) -> int:
         """Write one JSON line per turn."""
         if self.output:
-            parent_exists(self.output, "--output")
+            parent_exists(self.output, "--output", self.trajectories)
         lines = self._lines()
         if self.output:
             count = 0

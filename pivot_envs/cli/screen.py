@@ -111,8 +111,13 @@ def existing(path: Path, argument: str) -> Path:
     raise ConfigError(f"{argument}: {path} is no file.{suggest(path.name, here)}")
 
 
-def parent_exists(path: Path, argument: str) -> Path:
-    """Return the path if its folder exists."""
+def parent_exists(path: Path, argument: str, *inputs: Path) -> Path:
+    """Return the path if its folder exists, it is no device, and it is none of the files that are read."""
+    if path.exists() and not path.is_file():
+        raise ConfigError(f"{argument}: {path} exists and is no regular file; name a file")
+    for read in inputs:
+        if path.exists() and read.exists() and path.samefile(read):
+            raise ConfigError(f"{argument}: {path} is one of the files to be read; name another file")
     if path.parent.is_dir():
         return path
     raise ConfigError(f"{argument}: the folder {path.parent} does not exist; make it first")
