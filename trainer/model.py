@@ -1,7 +1,7 @@
 """A local policy: a transformers model with its tokenizer that samples turns and returns log-probabilities.
 
-It implements `Policy` of `contracts.py`; profiling, evaluation and `train` call it. n completions of a prompt share one
-prefill. `tiny_model` builds a small random model for tests and the demo. How gradients share a prompt is `prefix.py`.
+It implements `Policy` of `contracts.py`; profiling, evaluation and `train` call it. How tokens are drawn is
+`sampling.py`, how gradients share a prompt `prefix.py`. `tiny_model` builds a small random model for tests and demo.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ try:
     from transformers import (
         AutoModelForCausalLM,
         AutoTokenizer,
-        DynamicCache,
         LlamaConfig,
         LlamaForCausalLM,
         PreTrainedModel,
@@ -45,7 +44,8 @@ except ImportError as error:
         f"a local policy needs torch and transformers ({error}). Install them with: pip install 'pivot-envs[train]'"
     ) from error
 
-from pivot_envs.trainer.prefix import PrefixMode, forward, group_logprobs
+from pivot_envs.trainer.prefix import PrefixMode, group_logprobs
+from pivot_envs.trainer.sampling import GrowingCache, check_sampling, decode
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +82,8 @@ class TransformersPolicy:
         self.max_prompt_tokens = self.context_length - 1 if max_prompt_tokens is None else max_prompt_tokens
         """Longest prompt that is sampled from; a longer one gives `context_full`, never a cut prompt."""
         self.stop_ids = _stop_ids(model, tokenizer)
+        self.prefilled_tokens = 0
+        """Prompt tokens run through the model by `sample` so far; what a growing cache held is not run again."""
         self._fingerprint: tuple[tuple[int, ...], str] | None = None
 
     @property
@@ -114,9 +116,11 @@ class TransformersPolicy:
         """Draw n completions for each prompt, in order and lazily.
 
         Every sample has its own random stream, made of seed, prompt id and sample index, so the order of prompts does
-        not matter. A prompt that is too long or cannot be rendered gives n completions with finish reason `error`.
+        not matter. Consecutive prompts of one trajectory (ids equal up to the last `/`) cost one prefill of the
+        longest. A prompt that is too long or cannot be rendered gives n completions with finish reason `error`.
         """
-        _check_sampling(sampling, n)
+        check_sampling(sampling, n)
+        growing = GrowingCache(self.model)
         for prompt in prompts:
             try:
                 ids = self.render(prompt)
@@ -127,7 +131,7 @@ class TransformersPolicy:
             if not self.fits(ids):
                 yield [Completion("", finish_reason="error", error=CONTEXT_FULL)] * n
                 continue
-            yield self._sample_one(prompt.prompt_id, ids, n, sampling, seed)
+            yield self._sample_one(growing, prompt.prompt_id, ids, n, sampling, seed)
 
     def encode_completion(self, text: str) -> list[int]:
         """Return the ids of a demonstrated turn and its end token. What a policy sampled is never encoded again."""
@@ -159,11 +163,15 @@ class TransformersPolicy:
         saved = _from_pretrained(AutoModelForCausalLM, str(folder), dtype=torch.float32)
         self.model.load_state_dict(saved.state_dict())
 
-    def _sample_one(self, prompt_id: str, ids: list[int], n: int, sampling: Sampling, seed: int) -> list[Completion]:
+    def _sample_one(
+        self, growing: GrowingCache, prompt_id: str, ids: list[int], n: int, sampling: Sampling, seed: int
+    ) -> list[Completion]:
         limit = min(sampling.max_tokens, self.context_length - len(ids))
         streams = [np.random.default_rng(derive_seed(seed, prompt_id, index)) for index in range(n)]
         uniforms_GT = torch.from_numpy(np.stack([stream.random(limit) for stream in streams]))
-        token_ids, logprobs = self._decode(ids, uniforms_GT.to(self.device), sampling)
+        prefill = growing.prefill(prompt_id, ids)
+        self.prefilled_tokens += prefill.tokens
+        token_ids, logprobs = decode(self.model, prefill, uniforms_GT.to(self.device), sampling, self.stop_ids)
         completions = []
         for tokens, values in zip(token_ids, logprobs, strict=True):
             stopped = tokens[-1] in self.stop_ids
@@ -172,74 +180,6 @@ class TransformersPolicy:
             reason = "stop" if stopped else "length"
             completions.append(Completion(str(text), tuple(ids), tuple(tokens), tuple(values), reason))
         return completions
-
-    @torch.no_grad()
-    def _decode(
-        self, ids: list[int], uniforms_GT: Tensor, sampling: Sampling
-    ) -> tuple[list[list[int]], list[list[float]]]:
-        """Prefill once, copy the cache for each row, then draw token by token; finished rows leave the batch."""
-        count, limit = uniforms_GT.shape
-        cache = DynamicCache(config=self.model.config)
-        prompt_1T = torch.tensor([ids], dtype=torch.long, device=self.device)
-        logits_GV = forward(self.model, prompt_1T, cache, keep=1)[:, -1].expand(count, -1)
-        cache.batch_repeat_interleave(count)
-        token_ids: list[list[int]] = [[] for _ in range(count)]
-        logprobs: list[list[float]] = [[] for _ in range(count)]
-        rows = list(range(count))
-        for step in range(limit):
-            tokens_G, logprobs_G = draw(logits_GV, uniforms_GT[rows, step], sampling)
-            drawn = tokens_G.tolist()
-            for row, token, value in zip(rows, drawn, logprobs_G.tolist(), strict=True):
-                token_ids[row].append(token)
-                logprobs[row].append(value)
-            alive = [place for place, token in enumerate(drawn) if token not in self.stop_ids]
-            if not alive or step == limit - 1:
-                break
-            if len(alive) < len(rows):
-                kept = torch.tensor(alive, device=self.device)
-                cache.batch_select_indices(kept)
-                tokens_G, rows = tokens_G[kept], [rows[place] for place in alive]
-            logits_GV = forward(self.model, tokens_G[:, None], cache, keep=1)[:, -1]
-        return token_ids, logprobs
-
-
-def draw(logits_GV: Tensor, uniforms_G: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
-    """Draw one token per row by inverting the distribution at its uniform number.
-
-    Returns tokens and their log-probabilities under exactly the distribution drawn from: temperature applied, and with
-    top_p < 1 cut and renormalised. Temperature 0 takes the largest logit, with its log-probability at temperature 1.
-    """
-    logprobs_GV = torch.log_softmax(logits_GV.float() / (sampling.temperature or 1.0), -1)
-    if sampling.temperature == 0:
-        tokens_G = logits_GV.argmax(-1)
-    else:
-        if sampling.top_p < 1:
-            logprobs_GV = _nucleus(logprobs_GV, sampling.top_p)
-        cumulative_GV = logprobs_GV.double().exp().cumsum(-1)
-        points_G1 = uniforms_G[:, None] * cumulative_GV[:, -1:]
-        tokens_G = torch.searchsorted(cumulative_GV, points_G1, right=True)[:, 0].clamp(max=logits_GV.shape[-1] - 1)
-    chosen_G = logprobs_GV.gather(-1, tokens_G[:, None])[:, 0]
-    if not bool(torch.isfinite(chosen_G).all()):
-        raise PolicyError(
-            "the model's logits are not finite: its weights are damaged, or the learning rate is too high"
-        )
-    return tokens_G, chosen_G
-
-
-def _nucleus(logprobs_GV: Tensor, top_p: float) -> Tensor:
-    """Keep the smallest set of most likely tokens with mass >= top_p, renormalised."""
-    ordered_GV, order_GV = logprobs_GV.sort(dim=-1, descending=True, stable=True)
-    before_GV = ordered_GV.exp().cumsum(-1) - ordered_GV.exp()
-    cut_GV = ordered_GV.masked_fill(before_GV >= top_p, float("-inf"))
-    return torch.log_softmax(torch.empty_like(cut_GV).scatter_(-1, order_GV, cut_GV), -1)
-
-
-def _check_sampling(sampling: Sampling, n: int) -> None:
-    if n < 1 or sampling.max_tokens < 1 or sampling.temperature < 0 or not 0 < sampling.top_p <= 1:
-        raise ConfigError(
-            f"cannot sample n={n} with {sampling}: n and max_tokens must be at least 1, temperature 0 or more, "
-            "top_p above 0 and at most 1"
-        )
 
 
 def _placed(model: PreTrainedModel, device: str) -> PreTrainedModel:

@@ -14,7 +14,7 @@ from pivot_envs.actions import encode  # noqa: E402
 from pivot_envs.contracts import Prompt  # noqa: E402
 from pivot_envs.errors import ConfigError, PolicyError  # noqa: E402
 from pivot_envs.records import Action, Sampling, ToolCall  # noqa: E402
-from pivot_envs.trainer.model import TransformersPolicy, draw, load_policy, render_prompt  # noqa: E402
+from pivot_envs.trainer.model import TransformersPolicy, load_policy, render_prompt  # noqa: E402
 
 SHORT = Sampling(max_tokens=12)
 TOOLS = ({"type": "function", "function": {"name": "get_line", "parameters": {"properties": {"line_id": {}}}}},)
@@ -144,25 +144,6 @@ def test_a_stop_token_ends_the_turn_and_stays_in_its_ids_but_not_in_its_text(tin
         policy.stop_ids = frozenset({0})
     group = next(policy.sample([prompt("p")], 2, Sampling(0.0, 1.0, 5), 0))
     assert [(c.token_ids, c.text, c.finish_reason) for c in group] == [((0,), "", "stop")] * 2
-
-
-def test_draws_follow_the_distribution_and_carry_its_log_probs():
-    logits = torch.log(torch.tensor([[0.6, 0.3, 0.1]])).expand(1000, -1)
-    uniforms = (torch.arange(1000, dtype=torch.float64) + 0.5) / 1000
-    tokens, logprobs = draw(logits, uniforms, Sampling())
-    assert torch.bincount(tokens).tolist() == [600, 300, 100]
-    assert logprobs[0].exp() == pytest.approx(0.6)
-    assert torch.bincount(draw(logits, uniforms, Sampling(0.0))[0]).tolist() == [1000]
-
-
-def test_a_cut_distribution_is_renormalised():
-    """Logits 2, 1, 0 at temperature .6 and top_p .95: .8411 and .1589 instead of .8166, .1542, .0291."""
-    logits = torch.tensor([[2.0, 1.0, 0.0]] * 3)
-    tokens, cut = draw(logits, torch.tensor([0.5, 0.9, 0.999], dtype=torch.float64), Sampling(0.6, 0.95))
-    assert tokens.tolist() == [0, 1, 1]
-    assert cut.exp().tolist() == pytest.approx([0.8411, 0.1589, 0.1589], abs=1e-4)
-    whole = draw(logits, torch.tensor([0.5, 0.9, 0.999], dtype=torch.float64), Sampling(0.6))[1]
-    assert whole.exp().tolist() == pytest.approx([0.8411 * 0.9709, 0.1542, 0.0291], abs=1e-4)
 
 
 def test_log_probs_do_not_depend_on_training_mode(tiny, prompt):
