@@ -161,7 +161,7 @@ class Demo:
         _stage(found, "6. imitate (SFT)", work, self._sft_seconds)
         rollouts = _stage(found, "7. profile", lambda: self._profile(scorer, policy, STYLE), self._profile_seconds)
         kept = _stage(found, "8. select", lambda: self._select(found, trajectories, scorer))
-        before = _stage(found, "9. held-out turns, before", lambda: training.held_out_share(policy, judge), 15)
+        before = _stage(found, "9. held-out turns, before", lambda: training.held_out_turns(policy, judge), 15)
         found.arms.append({"arm": "sft", "held-out turns accepted": before, "rollouts": 0})
         if kept < 2:
             found.not_run.append(f"GRPO: {kept} pivots are too few; raise --profiled or --sft-epochs")
@@ -175,7 +175,7 @@ class Demo:
             self._grpo_seconds,
         )
         found.curve = list(result.metrics)
-        after = _stage(found, "11. held-out turns, after", lambda: training.held_out_share(policy, judge), 15)
+        after = _stage(found, "11. held-out turns, after", lambda: training.held_out_turns(policy, judge), 15)
         trained = sum(int(row["rollouts"]) for row in result.metrics)
         found.arms.append({"arm": "sft then pivot", "held-out turns accepted": after, "rollouts": rollouts + trained})
 
@@ -183,10 +183,10 @@ class Demo:
         seconds = time.perf_counter() - found.started
         table("what came of it", ["stage", "result", "s"], [(n, r, f"{s:.1f}") for n, r, s in found.stages])
         for arm in found.arms:
+            accepted = arm["held-out turns accepted"]
             console().print(
-                f"{arm['arm']}: {arm['held-out turns accepted'][0]:.3f} of held-out turns accepted "
-                f"(95 % {arm['held-out turns accepted'][1]:.3f}-{arm['held-out turns accepted'][2]:.3f}), "
-                f"{arm['rollouts']} rollouts including profiling"
+                f"{arm['arm']}: {accepted.share:.3f} of held-out turns accepted "
+                f"(95 % {accepted.low:.3f}-{accepted.high:.3f}), {arm['rollouts']} rollouts including profiling"
             )
         if len(found.arms) == 2:
             console().print(_words(found.arms))
@@ -348,7 +348,8 @@ def _install() -> str:
 
 
 def _words(arms: Sequence[Mapping[str, Any]]) -> str:
-    (base, low, high), (after, *_rest) = arms[0]["held-out turns accepted"], arms[1]["held-out turns accepted"]
-    if low <= after <= high:
+    before, after = (arm["held-out turns accepted"] for arm in arms)
+    if before.low <= after.share <= before.high:
         return "The difference lies within the interval: this short run shows that the road works, not a gain."
-    return f"PivotRL {'raised' if after > base else 'lowered'} the share of accepted held-out turns in this run."
+    moved = "raised" if after.share > before.share else "lowered"
+    return f"PivotRL {moved} the share of accepted held-out turns in this run."

@@ -47,8 +47,9 @@ def write_report(path: Path, found: Mapping[str, Any]) -> None:
 def _arms(arms: Sequence[Mapping[str, Any]]) -> str:
     rows = []
     for arm in arms:
-        share, low, high = arm["held-out turns accepted"]
-        rows.append((arm["arm"], f"{share:.3f}", f"{low:.3f} to {high:.3f}", str(arm["rollouts"])))
+        accepted = arm["held-out turns accepted"]
+        interval = f"{accepted.low:.3f} to {accepted.high:.3f}"
+        rows.append((arm["arm"], f"{accepted.share:.3f}", interval, str(arm["rollouts"])))
     return _table(["arm", "accepted", "95 % interval", "rollouts including profiling"], rows)
 
 

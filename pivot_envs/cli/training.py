@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -17,8 +16,9 @@ from pivot_envs.cli.learning import open_scorer
 from pivot_envs.cli.screen import Flag, console, existing, progress
 from pivot_envs.errors import ConfigError, FingerprintMismatch
 from pivot_envs.pivots import read_pivots
-from pivot_envs.records import Message, Sampling, content_hash
+from pivot_envs.records import Message, content_hash
 from pivot_envs.scoring import Scorer
+from pivot_envs.trainer.evaluate import Share, held_out
 from pivot_envs.trainer.grpo import GRPOConfig, TrainResult, train
 from pivot_envs.trainer.model import TransformersPolicy, load_policy, tiny_model
 from pivot_envs.trainer.sft import SFTConfig, SFTExample, train_sft
@@ -189,27 +189,10 @@ def warm_up(policy: TransformersPolicy, scorer: Scorer, epochs: int, folder: Pat
     )
 
 
-def held_out_share(
-    policy: TransformersPolicy, scorer: Scorer, most: int = 300
-) -> tuple[str, tuple[float, float, float]]:
-    """Return the share of turns at which one sampled action is accepted, with a Wilson 95 % interval."""
-    ids = scorer.ids()
-    chosen = ids[:: max(1, len(ids) // most)][:most]
-    samples = list(policy.sample([scorer.prompt(i) for i in chosen], 1, Sampling(max_tokens=64), seed=1))
-    judged = [(i, s[0].text) for i, s in zip(chosen, samples, strict=True) if s[0].finish_reason != "error"]
-    rewards = [v.reward for v in scorer.score([i for i, _ in judged], [t for _, t in judged]) if v.reward is not None]
-    share, low, high = wilson(sum(rewards), len(rewards))
-    return f"{share:.3f} of {len(rewards)} accepted", (share, low, high)
-
-
-def wilson(successes: float, n: int, z: float = 1.96) -> tuple[float, float, float]:
-    """Return a share with its Wilson score interval."""
-    if n == 0:
-        return 0.0, 0.0, 1.0
-    share = successes / n
-    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return share, middle - half, middle + half
+def held_out_turns(policy: TransformersPolicy, scorer: Scorer) -> tuple[str, Share]:
+    """Return the share of turns at which one sampled action is accepted, and the demo's words for it."""
+    share = held_out(policy, scorer)
+    return f"{share.share:.3f} of {share.n} accepted", share
 
 
 def demo_grpo(
