@@ -18,7 +18,7 @@ from pivot_envs.cli.demo import Demo
 from pivot_envs.cli.learning import ProfileCommand, SelectCommand
 from pivot_envs.cli.recordings import Candidates, Check, Demonstrate, Import
 from pivot_envs.cli.screen import Command, error_console
-from pivot_envs.errors import PivotEnvsError
+from pivot_envs.errors import MissingDependency, PivotEnvsError
 
 DESCRIPTION = """PivotRL on executable state: recorded agent trajectories become one-turn training problems.
 
@@ -40,8 +40,10 @@ def commands(first: str) -> dict[str, Callable[..., Command]]:
     """Return the subcommands. `train` imports torch, so it is loaded only where it is the one asked for."""
     train: Callable[..., Command] = _TrainWithoutTorch
     if first == "train":
-        from pivot_envs.cli.training import TrainCommand
-
+        try:
+            from pivot_envs.cli.training import TrainCommand
+        except ModuleNotFoundError as error:
+            raise MissingDependency(f"train needs torch and transformers ({error}): pip install '.[train]'") from error
         train = TrainCommand
     return {
         "demonstrate": Demonstrate,

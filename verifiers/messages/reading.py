@@ -144,7 +144,9 @@ def read(text: str) -> Reading:
     )
     for raw in _SENTENCE.split(listed):
         for segment in _segments(raw):
-            _add_sentence(reading, segment, present)
+            sentence, named = _read_sentence(segment, present)
+            reading.mentions.extend(Mention(*deed, sentence=len(reading.sentences)) for deed in named)
+            reading.sentences.append(sentence)
     return reading
 
 
@@ -163,8 +165,9 @@ class _Present:
     asked: tuple[str, ...]
 
 
-def _add_sentence(reading: Reading, text: str, present: _Present) -> None:
-    index = len(reading.sentences)
+@lru_cache(maxsize=4096)
+def _read_sentence(text: str, present: _Present) -> tuple[Sentence, tuple[tuple[str, bool, str], ...]]:
+    """Return the sentence and what it says of operations: (operation, denied, mode)."""
     asking = (
         text.endswith("?")
         or bool(_QUESTION_START.match(text) and cues.REQUEST.search(text))
@@ -172,23 +175,19 @@ def _add_sentence(reading: Reading, text: str, present: _Present) -> None:
     )
     told = bool(cues.IMPERATIVE.match(text))
     negated_any = False
-    mentions: list[Mention] = []
+    named: list[tuple[str, bool, str]] = []
     for clause in _CLAUSE.split(text):
         negated = is_negated(clause)
         negated_any |= negated
         for operation, surface in operations_in(clause, present.operations):
             denied = negated and not (operation == "free" and "charge" in surface)
-            mentions.append(
-                Mention(
-                    operation, denied, _mode(clause, text, surface, asking, bool(cues.IMPERATIVE.match(clause))), index
-                )
-            )
+            mode = _mode(clause, text, surface, asking, bool(cues.IMPERATIVE.match(clause)))
+            named.append((operation, denied, mode))
     asked = _asked(text, asking, present.asked)
-    acts = _acts(text, asking, told, mentions, asked, negated_any)
+    acts = _acts(text, asking, told, frozenset(operation for operation, _, _ in named), asked, negated_any)
     if not acts & {"ask_identity", "ask_info", "ask_confirm"}:
         asked = frozenset()
-    reading.mentions.extend(mentions)
-    reading.sentences.append(Sentence(text, acts, asked, negated_any))
+    return Sentence(text, acts, asked, negated_any), tuple(named)
 
 
 def is_negated(clause: str) -> bool:
@@ -292,9 +291,8 @@ def _asked(text: str, asking: bool, names: Iterable[str]) -> frozenset[str]:
 
 
 def _acts(
-    text: str, asking: bool, told: bool, mentions: list[Mention], asked: frozenset[str], negated: bool
+    text: str, asking: bool, told: bool, operations: frozenset[str], asked: frozenset[str], negated: bool
 ) -> frozenset[str]:
-    operations = {m.operation for m in mentions}
     if cues.WAITING.search(text) and not operations and not asking and "§" not in text:
         return frozenset({"hold"})
     if cues.HOLD.search(text) and not (operations or asking or asked or cues.WANTS.search(text)) and "§" not in text:
@@ -339,7 +337,7 @@ def _transfer(text: str, asking: bool, negated: bool) -> str:
     return "refuse" if negated else "transfer"
 
 
-def _request(text: str, asking: bool, told: bool, operations: set[str], asked: frozenset[str]) -> set[str]:
+def _request(text: str, asking: bool, told: bool, operations: frozenset[str], asked: frozenset[str]) -> set[str]:
     parts = {m for group in ("device", "part", "setting", "network", "cable") for m in members_in(text, group)}
     if (
         (told or re.search(r"\b(?:could|can|would) you|please\b", text))

@@ -163,6 +163,7 @@ def letters(text: str) -> str:
     return re.sub(r"(?<![\w'.&/-])([B-HJ-Z])(?![\w'.&/-])", r"\1letter", text)
 
 
+@lru_cache(maxsize=64)
 def lower(text: str) -> str:
     """Lower-case cleaned text and write contractions out."""
     text = text.lower()
