@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
-from pivot_envs.verifiers.messages import MessageDecision, judge_message
+from pivot_envs.verifiers.messages import MessageDecision, judge_message, lexicon
+from pivot_envs.verifiers.messages.atoms import mark
+from pivot_envs.verifiers.messages.wording import lower
 
 BATTERY = Path(__file__).parent / "data" / "messages.jsonl"
 ROWS: list[dict[str, Any]] = [json.loads(line) for line in BATTERY.read_text(encoding="utf-8").splitlines()]
@@ -50,6 +52,14 @@ def test_the_battery_covers_four_domains_and_three_labels_with_unique_ids() -> N
     assert len(ROWS) >= 250 and len({row["id"] for row in ROWS}) == len(ROWS)
     assert {row["domain"] for row in ROWS} == {"retail", "airline", "telecom", "helpdesk"}
     assert set(Counter(row["truth"] for row in ROWS)) == {"equal", "different", "abstain"}
+
+
+def test_the_quick_search_finds_what_the_patterns_find() -> None:
+    tables = [lexicon.OPERATIONS, lexicon.ASKED, *lexicon.EXCLUSIVE.values()]
+    patterns = [p for table in tables for p in table.values()] + [p for _, *pair in lexicon.OPPOSITES for p in pair]
+    assert sum(bool(lexicon.needles(p.pattern)) for p in patterns) > 0.8 * len(patterns)
+    for text in {mark(lower(row["candidate"])).text for row in SECOND_ROWS}:
+        assert [lexicon.holds(p, text) for p in patterns] == [p.search(text) is not None for p in patterns]
 
 
 def test_every_demonstrated_message_of_the_battery_equals_itself() -> None:

@@ -197,11 +197,13 @@ IMPERATIVE = re.compile(
     r"|remove|take|pull|put|press|push|hold|open|close|check|look|"
     r"have a look|make sure|ensure|see to it|be sure|remember|follow|try (?:these|this|the following)|run|do(?! "
     r"(?:you|i|we|they)\b)|perform|set|select|choose|wait|reseat|re seat|replug|enable|disable|activate|deactivate"
-    r"|accept|decline|go to|move|place|leave|change|install|tap|scan|log|sign|update|start)(?:ing)?\b"
+    r"|accept|decline|go to|move|place|leave|change|install|tap|scan|log|sign|update|start"
+    r"|repeat|rerun|redo|retry)(?:ing)?\b"
 )
 
 OFFER_HELP = re.compile(
-    r"\b(?:anything else|something else|any(?:thing)? (?:other|more|further)|further (?:help|questions|assistance"
+    r"\b(?:(?:something|anything) (?:i|we) can do for|"
+    r"anything else|something else|any(?:thing)? (?:other|more|further)|further (?:help|questions|assistance"
     r"|assist)|other (?:questions|requests)|how (?:can|may|could) (?:i|we) (?:help|assist)|"
     r"what (?:can|may|could|would) (?:i|we|you)(?: like)? (?:do for you|help|like help|me to help|to do today)"
     r"|what would you like (?:help|to do|me to do|assistance)|"

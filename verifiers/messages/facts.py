@@ -124,6 +124,15 @@ def _asserted(reading: Reading) -> frozenset[str]:
     return frozenset(m for c in plain for m in members_in(c, "status"))
 
 
+def _ahead(status: str, reading: Reading) -> bool:
+    """Say whether a status is announced (`will be delivered`) and nowhere stated."""
+    spots = [m.start() for m in lex.EXCLUSIVE["status"][status].finditer(reading.text)]
+    return bool(spots) and all(_TO_COME.search(reading.text[max(0, k - 40) : k]) for k in spots)
+
+
+_TO_COME = re.compile(r"\b(?:will|going to|shall) (?:\w+ )?be (?:\w+ )?$")
+
+
 def exclusive(pair: Pair) -> Finding:
     """Named options stay the ones named."""
     asks = pair.shown.acts & (ASKS | {"instruct"})
@@ -131,6 +140,10 @@ def exclusive(pair: Pair) -> Finding:
         shown, other = pair.shown.exclusive.get(group, frozenset()), pair.other.exclusive.get(group, frozenset())
         missing, added = shown - other, other - shown
         added = frozenset(m for m in added if not _refused_wish(group, m, pair))
+        if group == "status" and (
+            moved := [m for m in shown & other if _ahead(m, pair.shown) != _ahead(m, pair.other)]
+        ):
+            return different("tense", group=group, statuses=moved)
         if missing and added:
             return different("other_value", group=group, demonstrated=shown, candidate=other)
         if group == "day":

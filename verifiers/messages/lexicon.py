@@ -164,7 +164,8 @@ OPERATIONS = _table(
         rf"|{A} (?:would|will|is|are|to|can|(?:has|have) been) (?:be )?return\w* to (?:your|the)"
         rf"|{A} (?:is|are) (?:now |already |back |right )*on your (?:gift |credit |debit )?(?:card|paypal)"
         rf"|(?:paypal|cards?)(?: account)? (?:will |would |to )?(?:receives?|gets? back)"
-        rf"|(?:put|paid|sent|moved|coming) back (?:on|in)?to|(?:put|paid) back on|cards? (?:\w+ ){{0,3}}credited"
+        rf"|(?:put|paid|sent|moved|com(?:e|es|ing)) back (?:on|in)?to|(?:put|paid) back on"
+        rf"|cards? (?:\w+ ){{0,3}}credited"
         rf"|(?:go|goes|going|sent) back (?:to|onto)|credited (?:back )?to (?:your"
         rf"|the) (?:\w+ )?(?:card|paypal)|{A} back",
         "cancel": r"cancel\w*|terminat\w*|discontinu\w*|call(?:ed)? off|annul\w*",
@@ -193,9 +194,9 @@ OPERATIONS = _table(
         "free": r"(?<!feel )free(?! to)|(?:at no|no) (?:extra )?(?:cost|charge|fee)s?|without (?:any )?(?:charge|cost"
         r"|fee)s?"
         r"|costs? (?:you )?nothing|on the house",
-        "transfer": rf"transfer\w*|send (?:{A}|the money|money)|connect(?:ing|ed)? you|(?:put|hand|pass)(?:ting|ing"
-        rf"|ed)? you (?:through|over|on)"
-        r"|(?:hand|pass)(?:ing|ed)? (?:this|it|your \w+) (?:over|on)"
+        "transfer": rf"transfer\w*|(?:send|move) (?:{A}|the money|money)|connect(?:ing|ed)? you"
+        r"|(?:put|hand|pass)(?:ting|ing|ed)? you (?:through|over|on to)"
+        r"|(?:hand|pass)(?:ing|ed)? (?:this|it|you|your \w+) (?:over|on)"
         r"|(?:get|bring|forward|rout|direct|switch)(?:e|ing|ed)? you (?:to|over)|bring(?:ing)? in (?:a|one)"
         r"|(?:a|our|my|one of (?:my|our)) (?:human |live |support )?(?:agent|colleague|representative|specialist)s?"
         r" (?:will|is going to) (?:take|assist|help)",
