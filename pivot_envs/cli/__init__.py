@@ -1,7 +1,8 @@
 """The command line `pivot-envs`: one subcommand per stage, in the order of the work.
 
 Results go to standard output, progress and warnings to standard error. Exit codes: 0 done; 1 an error that names its
-remedy; 2 wrong usage; 3 done, but something was found that needs a look; 130 interrupted, with everything done kept.
+remedy; 2 wrong usage; 3 done, but something was found that needs a look; 130 interrupted; `profile` goes on
+when run again, `train --arm pivot` with --resume.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except PivotEnvsError as error:
         return _tell(f"{type(error).__name__}: {error}")
     except KeyboardInterrupt:
-        error_console().print("interrupted; what was finished is on disk, and the same command goes on from there")
+        error_console().print("interrupted; run `profile` again to go on, or `train --arm pivot` with --resume")
         return 130
     except BrokenPipeError:  # `pivot-envs ... | head`
         sys.stderr.close()

@@ -18,7 +18,7 @@ from typing import Any
 
 from pivot_envs import selection
 from pivot_envs.audit import audit
-from pivot_envs.cli.learning import header_of, noisy, open_scorer
+from pivot_envs.cli.learning import noisy, open_scorer
 from pivot_envs.cli.report import write_report
 from pivot_envs.cli.screen import Flag, console, existing, table
 from pivot_envs.contracts import Domain, Policy
@@ -27,12 +27,12 @@ from pivot_envs.domains.tau2.mutants.battery import battery
 from pivot_envs.env import PivotEnv
 from pivot_envs.errors import ConfigError, MissingDependency
 from pivot_envs.formats import reader
-from pivot_envs.pivots import SelectorConfig, select, write_pivots
+from pivot_envs.pivots import SelectorConfig, make_header, select, write_pivots
 from pivot_envs.profiles import read_profiles
 from pivot_envs.profiling import ProfileConfig, profile
 from pivot_envs.records import Action, Candidate, Sampling, ToolCall
 from pivot_envs.scoring import Scorer
-from pivot_envs.trajectories import file_hash, write_trajectories
+from pivot_envs.trajectories import write_trajectories
 
 OFFICIAL = ("retail", "airline", "telecom")
 STYLE = "compact"
@@ -55,10 +55,10 @@ class _Findings:
 
 @dataclass(frozen=True)
 class Demo:
-    """Run the whole road on the embedded helpdesk domain and write a report; about four minutes on two cores."""
+    """Run the whole road on the embedded helpdesk domain and write a report; about two minutes on two idle cores."""
 
     output: Path = Path("runs/demo")
-    """Folder for the files of every stage and report.html. What is in it is replaced."""
+    """Folder for the files of every stage and report.html; files of those names are replaced."""
     tasks: int = 120
     """Train tasks to demonstrate."""
     profiled: int = 40
@@ -115,7 +115,7 @@ class Demo:
 
     @property
     def _sft_seconds(self) -> float:
-        return 0.08 * self.tasks * self.sft_epochs
+        return 0.04 * self.tasks * self.sft_epochs
 
     @property
     def _profile_seconds(self) -> float:
@@ -123,7 +123,7 @@ class Demo:
 
     @property
     def _grpo_seconds(self) -> float:
-        return 6.0 * self.steps
+        return 2.5 * self.steps
 
     def _demonstrate(self, split: str, limit: int | None) -> tuple[str, Path]:
         domain = get_domain("tau2", "helpdesk")
@@ -146,7 +146,7 @@ class Demo:
         profiles = read_profiles(self.output / "profiles.jsonl")
         chosen = select(profiles.profiles, SelectorConfig(), excluded=profiles.excluded)
         found.selection = selection.report(chosen)
-        header = header_of(profiles.provenance, trajectories, file_hash(trajectories), SelectorConfig())
+        header = make_header(profiles.provenance, SelectorConfig(), trajectories)
         write_pivots(self.output / "pivots.jsonl", header, chosen.kept)
         return f"{len(chosen.kept)} pivots of {found.selection.candidates} turns (Eq. 5)", len(chosen.kept)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,21 +14,21 @@ from pivot_envs.cli.screen import (
     console,
     error_console,
     existing,
-    parent_exists,
     print_json,
     progress,
     world_options,
+    writable,
 )
 from pivot_envs.contracts import Policy
 from pivot_envs.domains import resolve
 from pivot_envs.endpoint import EndpointConfig, EndpointPolicy
 from pivot_envs.errors import ConfigError
-from pivot_envs.pivots import PivotHeader, SelectorConfig, select, write_pivots
+from pivot_envs.pivots import SelectorConfig, make_header, select, write_pivots
 from pivot_envs.policy import NoisyDemonstrationPolicy
 from pivot_envs.profiles import read_profiles
 from pivot_envs.profiling import ProfileConfig, ProfileSummary, Progress, profile
 from pivot_envs.scoring import Scorer
-from pivot_envs.trajectories import file_hash, read_trajectories
+from pivot_envs.trajectories import read_trajectories
 
 NOISY = "noisy-demonstration"
 NOTHING_KEPT = 3
@@ -91,7 +90,7 @@ class ProfileCommand:
     def run(self) -> int:
         """Profile and print a summary."""
         existing(self.trajectories, "TRAJECTORIES")
-        parent_exists(self.output, "--output", self.trajectories)
+        writable(self.output, "--output", self.trajectories)
         make, codec = self._policy()
         scorer = open_scorer(self.trajectories, self.verifier, codec, self.config.prompt_style, self.tau2_path)
         chosen = _first_trajectories(scorer.ids(), self.limit)
@@ -170,16 +169,15 @@ class SelectCommand:
     def run(self) -> int:
         """Select, write and report."""
         existing(self.trajectories, "--trajectories")
-        parent_exists(self.output, "--output", self.trajectories, self.profiles)
+        writable(self.output, "--output", self.trajectories, self.profiles)
         if self.trajectories.resolve().parent != self.output.resolve().parent:
             raise ConfigError(
                 f"--output {self.output} must stand beside {self.trajectories}: pivots refer to it by file name"
             )
         found = read_profiles(existing(self.profiles, "PROFILES"))
-        digest = file_hash(self.trajectories)
-        expected = {"trajectories_sha256": digest} if found.provenance.get("trajectories_sha256") else {}
-        chosen = select(found.profiles, self.config, excluded=found.excluded, expected=expected)
-        write_pivots(self.output, header_of(found.provenance, self.trajectories, digest, self.config), chosen.kept)
+        header = make_header(found.provenance, self.config, self.trajectories)
+        chosen = select(found.profiles, self.config, excluded=found.excluded)
+        write_pivots(self.output, header, chosen.kept)
         figures = selection.report(chosen)
         if self.json:
             print_json(figures.as_dict())
@@ -192,15 +190,3 @@ class SelectCommand:
                 "nothing was kept: look at the histogram, raise --lambda-diff, or profile another policy"
             )
         return 0 if chosen.kept else NOTHING_KEPT
-
-
-def header_of(provenance: Mapping[str, Any], trajectories: Path, digest: str, config: SelectorConfig) -> PivotHeader:
-    """Return the header that binds pivots to their file, world, profile and selector."""
-    return PivotHeader(
-        trajectories=trajectories.name,
-        trajectories_sha256=digest,
-        domain=str(provenance["domain"]),
-        domain_fingerprint=dict(provenance["domain_fingerprint"]),
-        selector=vars(config),
-        profile=dict(provenance),
-    )

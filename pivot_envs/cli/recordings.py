@@ -19,10 +19,10 @@ from pivot_envs.cli.screen import (
     error_console,
     existing,
     open_domain,
-    parent_exists,
     print_json,
     table,
     tracked,
+    writable,
 )
 from pivot_envs.contracts import Domain, ReplayReport
 from pivot_envs.errors import ConfigError, PivotEnvsError
@@ -53,7 +53,7 @@ class Demonstrate:
 
     def run(self) -> int:
         """Write the file."""
-        parent_exists(self.output, "--output")
+        writable(self.output, "--output")
         domain = open_domain(self.domain, self.tau2_path)
         tasks = list(domain.tasks(self.split))[: self.limit]
         if not tasks:
@@ -84,7 +84,7 @@ class Import:
     def run(self) -> int:
         """Convert the file."""
         existing(self.file, "FILE")
-        parent_exists(self.output, "--output", self.file)
+        writable(self.output, "--output", self.file)
         read = reader(self.format)
         skipped = SkippedLines()
         options: dict[str, Any] = {"skip_invalid": True, "on_error": skipped} if self.skip_invalid else {}
@@ -249,7 +249,7 @@ class Candidates:
     def run(self) -> int:
         """Write one JSON line per turn."""
         if self.output:
-            parent_exists(self.output, "--output", self.trajectories)
+            writable(self.output, "--output", self.trajectories)
         lines = self._lines()
         if self.output:
             count = 0

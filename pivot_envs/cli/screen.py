@@ -111,8 +111,8 @@ def existing(path: Path, argument: str) -> Path:
     raise ConfigError(f"{argument}: {path} is no file.{suggest(path.name, here)}")
 
 
-def parent_exists(path: Path, argument: str, *inputs: Path) -> Path:
-    """Return the path if its folder exists, it is no device, and it is none of the files that are read."""
+def writable(path: Path, argument: str, *inputs: Path) -> Path:
+    """Return a path to write to if its folder exists, it is no device, and it is none of the files that are read."""
     if path.exists() and not path.is_file():
         raise ConfigError(f"{argument}: {path} exists and is no regular file; name a file")
     for read in inputs:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from pivot_envs.actions import from_message
+from pivot_envs.candidates import EMPTY_DEMONSTRATION, SCRIPTED_GREETING
 from pivot_envs.contracts import TurnReport
 from pivot_envs.domains.tau2.canonical import canonical_value, facts_of, parse_observation
 from pivot_envs.domains.tau2.state import Tau2State, spec_of
-from pivot_envs.domains.tau2.world import World
+from pivot_envs.domains.tau2.world import MINTED_ID, World
 from pivot_envs.errors import MalformedAction, RestoreError
 from pivot_envs.records import Action, Message, Observation, ToolCall, Trajectory
 
 EXACT, NORMALISED, DRIFT = "exact", "normalised", "drift"
-_MINTED = re.compile(r"B[0-9a-f]{8}")
 
 
 @dataclass
@@ -92,7 +91,7 @@ class Replay:
     def _adopt_minted_ids(self, recorded: str, observed: str) -> bool:
         """Where only ids minted at random differ, let the live state speak of them as the recording does."""
         ours = [i for i in self.state.session.random_ids() if i in observed]
-        theirs = [i for i in dict.fromkeys(_MINTED.findall(recorded)) if not self.world.is_record_id(i)]
+        theirs = [i for i in dict.fromkeys(MINTED_ID.findall(recorded)) if not self.world.is_record_id(i)]
         if not ours or len(ours) != len(theirs):
             return False
         in_order = sorted(ours, key=observed.index)
@@ -143,9 +142,9 @@ def turn_report(world: World, replay: Replay, met: ReplayedTurn, action: Action 
     """Say what kind of turn this was and why it is no candidate, once its calls have run."""
     kind = "calls" if met.message.get("tool_calls") else "text"
     if not any(m.get("role") == "user" for m in replay.trajectory.messages[: met.message_index]):
-        return TurnReport(met.turn, "scripted", met.observations, "scripted greeting")
+        return TurnReport(met.turn, "scripted", met.observations, SCRIPTED_GREETING)
     if action is None or action.is_empty:
-        return TurnReport(met.turn, kind, met.observations, "empty demonstration")
+        return TurnReport(met.turn, kind, met.observations, EMPTY_DEMONSTRATION)
     dropped = ""
     if met.drifted:
         dropped = "prefix drifts"

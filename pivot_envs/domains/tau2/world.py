@@ -6,6 +6,7 @@ The official tau2 domains (`official/`) and our own `helpdesk/` both implement t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -13,6 +14,8 @@ from typing import Any, Literal, Protocol
 from pivot_envs.records import Message, Observation, Outcome, Requestor, Task, ToolCall, Trajectory
 
 ToolKind = Literal["read", "write", "generic"]
+MINTED_ID = re.compile(r"B[0-9a-f]{8}")
+"""Draft bills of telecom get `B` + 8 hex digits of a uuid4; nothing else in these worlds is random."""
 
 
 @dataclass(frozen=True)

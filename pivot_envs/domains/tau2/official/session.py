@@ -10,7 +10,6 @@ small and are copied whole.
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,11 +17,10 @@ from typing import Any
 from pivot_envs.domains.tau2.canonical import replace_strings
 from pivot_envs.domains.tau2.official.arithmetic import is_bounded
 from pivot_envs.domains.tau2.overlay import Table, copy_record
+from pivot_envs.domains.tau2.world import MINTED_ID
 from pivot_envs.records import Observation, Requestor
 
 _PARTIES: tuple[tuple[str, Requestor], ...] = (("agent", "assistant"), ("user", "user"))
-RANDOM_ID = re.compile(r"B[0-9a-f]{8}")
-"""Draft bills of telecom get `B` + 8 hex digits of a uuid4; nothing else in these domains is random."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +123,7 @@ class OfficialSession:
     def random_ids(self) -> list[str]:
         """Return ids of records that a tool minted at random."""
         keys = [path.partition("/")[2] for path, (before, _) in self.difference_from_start().items() if before is None]
-        return [key for key in keys if RANDOM_ID.fullmatch(key)]
+        return [key for key in keys if MINTED_ID.fullmatch(key)]
 
     def rename(self, names: Mapping[str, str]) -> None:
         """Replace ids everywhere in the list databases, which are the only ones that mint random ids."""

@@ -18,7 +18,6 @@ from pivot_envs.domains.tau2.world import Reaction, Session, ToolKind, ToolSpec
 from pivot_envs.errors import ConfigError, MissingDependency, RestoreError, suggest
 from pivot_envs.records import Message, Outcome, Requestor, Task, Trajectory
 
-OFFICIAL_DOMAINS = ("retail", "airline", "telecom", "mock")
 _TERMINAL = "transfer_to_human_agents"
 _ARITHMETIC = "calculate"
 _LIST_SESSION_BYTES = 250_000
