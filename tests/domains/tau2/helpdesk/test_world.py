@@ -109,7 +109,8 @@ def test_what_a_task_says_of_its_person_stands_in_the_records() -> None:
 @pytest.mark.parametrize("task", WORLD.tasks("all"), ids=lambda task: task.task_id)
 def test_a_task_is_solved_by_its_reference_and_by_nothing_less(task: Task) -> None:
     session = WORLD.open(task)
-    told = [{"role": "assistant", "content": " and ".join(task.data["facts"]) or "Done."}]
+    shown: list[dict[str, Any]] = [{"role": "tool", "content": " ".join(task.data["facts"])}]
+    told = [*shown, {"role": "assistant", "content": " and ".join(task.data["facts"]) or "Done."}]
     assert not WORLD.outcome(session, task, []).passed, "doing nothing must not pass"
     if task.data["assertions"]:
         assert not WORLD.outcome(session, task, told).passed, "talking alone must not pass"
@@ -126,6 +127,21 @@ def test_a_task_is_solved_by_its_reference_and_by_nothing_less(task: Task) -> No
     )
     session.tables["lines"][other] = {**session.tables["lines"].peek(other), "plan": "basic"}
     assert WORLD.outcome(session, task, told).details["surplus"] == [f"lines/{other}"]
+
+
+TELLING = [task for task in WORLD.tasks("all") if task.data["facts"]]
+
+
+@pytest.mark.parametrize("task", TELLING, ids=lambda task: task.task_id)
+def test_facts_are_not_told_by_a_list_of_numbers_nor_by_a_guess(task: Task) -> None:
+    session = WORLD.open(task)
+    for requestor, name, arguments in task.data["reference"]:
+        session.call(name, arguments, requestor)
+    everything_seen = {"role": "tool", "content": " ".join(map(str, range(200))) + " ".join(task.data["facts"])}
+    spray = {"role": "assistant", "content": "It is one of " + ", ".join([*map(str, range(100)), *task.data["facts"]])}
+    assert WORLD.outcome(session, task, [everything_seen, spray]).details["untold"] == task.data["facts"]
+    guess = {"role": "assistant", "content": " and ".join(task.data["facts"]) + " or 4711 euro"}
+    assert WORLD.outcome(session, task, [guess]).details["untold"] == task.data["facts"]
 
 
 def test_always_transferring_solves_only_what_has_to_be_transferred() -> None:
