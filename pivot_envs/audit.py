@@ -1,8 +1,8 @@
 """Auditing a verifier on labelled pairs: agreement, false accepts, false rejects, abstentions, beside string baselines.
 
 A battery is a JSONL file of rows `{id, demonstrated, candidate, truth, kind?}` plus what the domain needs to bring a
-row to life. `truth` is equal, different or abstain; rows of another truth are counted and left out. On a decided row
-an abstention is wrong; on an abstain row a rejection counts half.
+row to life. `truth` is equal, different or abstain; rows of another truth are counted and left out, as are rows whose
+state cannot be built. On a decided row an abstention is wrong; on an abstain row a rejection counts half.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from typing import Any
 
 from pivot_envs.contracts import Auditable, Case, Domain
 from pivot_envs.domains import FAMILIES, get_domain, resolve
-from pivot_envs.errors import ConfigError, MalformedAction, PivotEnvsError, RecordError
+from pivot_envs.errors import ConfigError, MalformedAction, PivotEnvsError, RecordError, RestoreError
+from pivot_envs.kinds import expect_kind
 from pivot_envs.records import Verdict
-from pivot_envs.strict_json import JsonProblem
-from pivot_envs.strict_json import parse as parse_json
+from pivot_envs.strict_json import shown
+from pivot_envs.trajectories import read_objects
 from pivot_envs.verifiers.effect import EffectVerifier, failed, malformed
 from pivot_envs.verifiers.text import exact_match, tool_name_match, word_overlap_match
 
@@ -77,6 +78,10 @@ class AuditReport:
     rows: list[dict[str, Any]] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
     """Rows of another truth than equal, different or abstain, by that truth."""
+    not_restored: int = 0
+    """Rows whose state could not be built (a prefix no one can have executed): reported among `rows`, not scored."""
+    prefix_failures: list[str] = field(default_factory=list)
+    """Ids of scored rows in whose prefix a tool refused a call."""
     levels: Counter[str] = field(default_factory=Counter)
     """Which level decided how many rows."""
 
@@ -91,6 +96,8 @@ class AuditReport:
             "abstained": self.total.abstained,
             "failed": self.total.failed,
             "left_out": dict(self.left_out),
+            "not_restored": self.not_restored,
+            "prefix_failures": self.prefix_failures,
             "levels": dict(self.levels),
             "by_kind": {kind: tally.as_dict() for kind, tally in sorted(self.by_kind.items())},
             "baselines": {name: tally.as_dict() for name, tally in self.baselines.items()},
@@ -99,25 +106,30 @@ class AuditReport:
 
 
 def read_battery(path: Path) -> list[dict[str, Any]]:
-    """Read a battery file.
+    """Read a battery file. A row without an id gets `line-N`.
 
     Raises:
-        RecordError: a line is no JSON object.
-        ConfigError: there is no such file.
+        RecordError: a line is no JSON object, an id stands twice, or there is no row.
+        ConfigError: there is no such file, or it is of another kind.
     """
     if not path.is_file():
         raise ConfigError(f"no battery file {str(path)!r}; expected JSONL rows with demonstrated, candidate and truth")
+    expect_kind(path, "battery")
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = parse_json(line)
-        except JsonProblem as error:
-            raise RecordError(f"no JSON ({error})", file=str(path), line=number) from error
-        if not isinstance(row, dict):
-            raise RecordError(f"expected an object, got {type(row).__name__}", file=str(path), line=number)
-        rows.append({**row, "_line": number})
+    first_line: dict[str, int] = {}
+    for number, row in read_objects(path):
+        row_id = row.get("id")
+        if row_id is None:
+            row_id = f"line-{number}"
+        elif isinstance(row_id, bool) or not isinstance(row_id, str | int) or row_id == "":
+            problem = f"expected a string or a number, got {shown(row_id)}; leave it out to have rows named by line"
+            raise RecordError(problem, file=str(path), line=number, field="id")
+        if (known := first_line.setdefault(str(row_id), number)) != number:
+            problem = f"{shown(row_id)} stands in line {known} already; ids must be unique"
+            raise RecordError(problem, file=str(path), line=number, field="id")
+        rows.append({**row, "id": row_id, "_line": number})
+    if not rows:
+        raise RecordError("it holds no row", file=str(path))
     return rows
 
 
@@ -184,12 +196,19 @@ def _audit_row(report: AuditReport, domain: Domain, row: Mapping[str, Any], trut
         verdict = malformed(error.reason, error.detail)
     except RecordError:
         raise
+    except RestoreError as error:
+        logger.warning("row %s is not scored: %s", row.get("id"), error)
+        report.not_restored += 1
+        report.rows.append(_row_result(row, truth, None, failed("execution", f"not scored: {error}")))
+        return
     except PivotEnvsError as error:
         logger.warning("row %s: %s", row.get("id"), error)
         verdict = failed("execution", str(error))
     finally:
         if case is not None:
             case.state.close()
+    if case is not None and case.prefix_failed:
+        report.prefix_failures.append(str(row.get("id")))
     kind = str(row.get("kind", "all"))
     decision = _DECISIONS.get(verdict.outcome)
     for tally in (report.total, report.by_kind[kind]):

@@ -29,6 +29,7 @@ from pivot_envs.errors import (
 )
 from pivot_envs.records import Action, Candidate, Verdict
 from pivot_envs.sources import Source
+from pivot_envs.strict_json import shown
 from pivot_envs.verifiers.effect import EffectVerifier
 
 logger = logging.getLogger(__name__)
@@ -40,6 +41,8 @@ OURS_TO_FIX = (ConfigError, MissingDependency, FingerprintMismatch, UnknownPivot
 """Errors no retry helps against and no verdict may hide."""
 
 SANDBOXES = ("auto", "docker", "userns", "tempdir")
+
+RESET_OPTIONS = ("pivot_id", "trajectory_id", "turn")
 
 VERIFIERS = ("effect", "exact", "tool_name", "word_overlap", "paper")
 
@@ -77,9 +80,10 @@ class Bench:
             action = written if isinstance(written, Action) else decode(written, self.codec, tools=tools)
             validate_calls(action, tools)
         except MalformedAction as error:
-            if error.reason == "unknown_tool":
-                return Reading(action, Verdict("rejected", 0.0, "parse", error.reason, {"detail": error.detail[:200]}))
             evidence = {"detail": error.detail[:200]} if error.detail else {}
+            if error.reason in ("unknown_tool", "wrong_requestor"):
+                kept = action if error.reason == "unknown_tool" else None  # nobody acts in the name of the user
+                return Reading(kept, Verdict("rejected", 0.0, "parse", error.reason, evidence))
             return Reading(None, Verdict("malformed", 0.0, "parse", error.reason, evidence))
         return Reading(action)
 
@@ -150,16 +154,57 @@ def open_bench(
         ConfigError: an argument cannot be meant; the message says what is allowed.
         MissingDependency: the domain needs a package that is absent.
     """
+    _check_text(family=family, split=split, verifier=verifier, sandbox=sandbox, prompt_style=prompt_style)
+    if domain is not None:
+        _check_text(domain=domain)
     family, name = resolve(family, domain)
     _choice("verifier", verifier, VERIFIERS)
     with contextlib.suppress(MalformedAction):
         decode("", action_codec)
-    options = dict(domain_options or {})
+    options = _checked_options(domain_options)
     options.update(_box_options(family, name, sandbox, judge))
     opened = get_domain(family, name, **options)
     opened.visible((), prompt_style)
     source = Source(opened, trajectories, pivots, split, pivot_ids)
     return Bench(opened, source, make_verifier(verifier, family, opened), action_codec, prompt_style)
+
+
+def check_reset(options: Mapping[str, Any]) -> None:
+    """Refuse options of `PivotEnv.reset` that cannot be meant; whether an id is known is for the source to say."""
+    if not isinstance(options, Mapping):
+        raise ConfigError(f"reset options are {shown(options)}; expected a mapping with {', '.join(RESET_OPTIONS)}")
+    for name in options:
+        if name not in RESET_OPTIONS:
+            hint = suggest(str(name), RESET_OPTIONS)
+            raise ConfigError(f"unknown reset option {name!r}; known are {', '.join(RESET_OPTIONS)}.{hint}")
+    trajectory_id = options.get("trajectory_id")
+    if trajectory_id is not None and not isinstance(trajectory_id, str):
+        raise ConfigError(f"reset option trajectory_id is {shown(trajectory_id)}; expected a string")
+
+
+def check_modes(horizon: int | None, reward: str | None, render_mode: str | None, modes: Sequence[str]) -> None:
+    """Refuse what `PivotEnv` cannot take as the form of its episodes."""
+    if horizon is not None and (isinstance(horizon, bool) or not isinstance(horizon, int) or horizon < 1):
+        raise ConfigError(f"horizon is {horizon!r}; expected a number of turns from 1, or None for the episode's end")
+    if reward not in (None, "turn", "outcome"):
+        hint = suggest(str(reward), ("turn", "outcome"))
+        raise ConfigError(f"reward is {reward!r}; expected 'turn' or 'outcome'.{hint}")
+    if render_mode is not None and render_mode not in modes:
+        raise ConfigError(f"render_mode is {render_mode!r}; expected one of {', '.join(modes)} or None")
+
+
+def _check_text(**arguments: Any) -> None:
+    for argument, value in arguments.items():
+        if not isinstance(value, str):
+            raise ConfigError(f"{argument} is {shown(value)}; expected a string, got {type(value).__name__}")
+
+
+def _checked_options(options: Mapping[str, Any] | None) -> dict[str, Any]:
+    if options is None:
+        return {}
+    if not isinstance(options, Mapping) or not all(isinstance(name, str) for name in options):
+        raise ConfigError(f"domain_options is {shown(options)}; expected a mapping of option names to values")
+    return dict(options)
 
 
 def make_verifier(name: str, family: str, domain: Domain) -> Verifier:

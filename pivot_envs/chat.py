@@ -7,8 +7,9 @@ Tool arguments are JSON strings when writing, strings or objects when reading.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from pivot_envs import strict_json
 from pivot_envs.errors import ConfigError, MalformedAction
@@ -19,13 +20,17 @@ MAX_CALLS = 64
 """Most calls in one action."""
 MAX_NAME = 256
 """Longest tool name; four times what the OpenAI API takes."""
+THINK_TAG = "(?ai:</?think>)"
+"""Pattern of a think block's tags. Models write them in either case; tags of calls are exact, as hermes parsers are."""
+_THINK_START, _THINK_END = re.compile("(?ai)\\s*+<think>"), re.compile("(?ai)</think>")
 
 
 def from_message(message: Mapping[str, Any]) -> Action:
     """Read an OpenAI chat message, recorded or sampled, as an action.
 
-    Arguments may be a JSON string or an object. Calls of a user message get the requestor `user`. A think block at
-    the head of the content is reasoning, as is the field `reasoning_content` (or `reasoning`).
+    Arguments may be a JSON string or an object. Calls of a user message get the requestor `user`, those of an assistant
+    message `assistant`, unless a call names its `requestor`. A think block at the head of the content is reasoning, as
+    is the field `reasoning_content` (or `reasoning`).
 
     Raises:
         MalformedAction: it is no such message.
@@ -66,7 +71,11 @@ def to_message(action: Action, call_ids: Sequence[str] | None = None) -> dict[st
 
 
 def read_call(function: Any, call_id: Any = "", requestor: Requestor = "assistant") -> ToolCall:
-    """Read `{"name": ..., "arguments": ...}` as a call; raise MalformedAction or JsonProblem where it is none."""
+    """Read `{"name": ..., "arguments": ..., "requestor": ...}` as a call; the argument `requestor` is the default.
+
+    Raises:
+        MalformedAction, JsonProblem: it is no call.
+    """
     if not isinstance(function, Mapping):
         raise MalformedAction("bad_call", f"a function must be an object, got {shown(function)}")
     name, arguments = function.get("name"), function.get("arguments")
@@ -80,16 +89,16 @@ def read_call(function: Any, call_id: Any = "", requestor: Requestor = "assistan
         arguments = _plain(arguments)
     if not isinstance(arguments, dict):
         raise MalformedAction("bad_arguments", f"arguments of {shown(name)} must be an object, got {shown(arguments)}")
-    return ToolCall(name, arguments, call_id, requestor)
+    return ToolCall(name, arguments, call_id, _requestor(function.get("requestor"), requestor))
 
 
 def split_thought(text: str, start: int, thought: list[str]) -> int:
     """Add the think block whose inside begins at `start` to `thought` and return the index after its closing tag."""
-    end = text.find("</think>", start)
-    if end < 0:
+    closing = _THINK_END.search(text, start)
+    if closing is None:
         raise MalformedAction("unclosed_think", f"the think block at character {start} never closes")
-    thought.append(text[start:end].strip())
-    return end + len("</think>")
+    thought.append(text[start : closing.start()].strip())
+    return closing.end()
 
 
 def dump(value: Any) -> str:
@@ -109,8 +118,8 @@ def _from_message(message: Mapping[str, Any]) -> Action:
     if reasoning is not None and not isinstance(reasoning, str):
         raise MalformedAction("bad_content", f"reasoning must be a string, got {shown(reasoning)}")
     thought = [reasoning.strip()] if reasoning else []
-    if text.lstrip().startswith("<think>"):
-        text = text[split_thought(text, text.index("<think>") + len("<think>"), thought) :].strip()
+    if opening := _THINK_START.match(text):
+        text = text[split_thought(text, opening.end(), thought) :].strip()
     listed = message.get("tool_calls") or ()
     if not isinstance(listed, list | tuple):
         raise MalformedAction("bad_call", f"tool_calls must be a list, got {shown(listed)}")
@@ -142,7 +151,15 @@ def _tool_call(item: Any, requestor: Requestor) -> ToolCall:
     """Read one entry of `tool_calls`: the OpenAI form, or name and arguments side by side."""
     if not isinstance(item, Mapping):
         raise MalformedAction("bad_call", f"a tool call must be an object, got {shown(item)}")
-    return read_call(item.get("function", item), item.get("id") or "", requestor)
+    return read_call(item.get("function", item), item.get("id") or "", _requestor(item.get("requestor"), requestor))
+
+
+def _requestor(named: Any, default: Requestor) -> Requestor:
+    if named is None:
+        return default
+    if named not in ("assistant", "user"):
+        raise MalformedAction("bad_call", f"the requestor of a call is assistant or user, got {shown(named)}")
+    return cast(Requestor, named)
 
 
 def _plain(arguments: Mapping[str, Any]) -> Any:

@@ -153,6 +153,15 @@ class Responding(Protocol):
         """
 
 
+@runtime_checkable
+class Terminating(Protocol):
+    """A domain in which some calls end the episode, such as a transfer to a person."""
+
+    @property
+    def terminal_tools(self) -> Sequence[str]:
+        """Names of the tools whose call ends the episode, sorted."""
+
+
 @dataclass(frozen=True)
 class Case:
     """One row of a battery of labelled pairs, brought to life."""
@@ -162,6 +171,8 @@ class Case:
     state: State
     demonstrated: Action
     action: Action
+    prefix_failed: str = ""
+    """The first call of the row's prefix that a tool refused, and what it said; empty if none was."""
 
 
 @runtime_checkable
@@ -173,6 +184,7 @@ class Auditable(Protocol):
 
         Raises:
             RecordError: the row lacks a field or names something unknown.
+            RestoreError: the row's state cannot be built; the row is reported and not scored.
             MalformedAction: the candidate is no action.
         """
 
@@ -212,6 +224,10 @@ class Completion:
     finish_reason: str = "stop"
     """stop, length, or error (then text is empty and the sample is excluded, never scored 0)."""
     error: str = ""
+    prompt_tokens: int = 0
+    """Where a server gives counts and no ids: those of the request this came with, 0 at the others of that request."""
+    completion_tokens: int = 0
+    """Likewise."""
 
 
 class Policy(Protocol):
@@ -226,8 +242,13 @@ class Policy(Protocol):
     def fingerprint(self) -> str:
         """Hash of the weights or the script; profiles of another fingerprint are refused."""
 
-    def sample(self, prompts: Sequence[Prompt], n: int, sampling: Sampling, seed: int) -> Iterable[list[Completion]]:
-        """Draw n completions for each prompt, in order. Seeds derive from `seed`, prompt id and sample index."""
+    def sample(
+        self, prompts: Sequence[Prompt], n: int, sampling: Sampling, seed: int, first: int = 0
+    ) -> Iterable[list[Completion]]:
+        """Draw n completions for each prompt, in order. Seeds derive from `seed`, prompt id and sample index.
+
+        `first` is the index of the first sample: drawing 4 and then 4 with `first=4` gives what drawing 8 gives.
+        """
 
 
 class Sandbox(Protocol):

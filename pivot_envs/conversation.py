@@ -82,6 +82,10 @@ def _calls(message: Mapping[str, Any], field: str, index: int) -> dict[str, int]
     made: dict[str, int] = {}
     for number, call in enumerate(listed):
         call_id = _call_id(call, f"{field}.tool_calls[{number}]")
+        named = call.get("requestor", call["function"].get("requestor"))
+        if named not in (None, message.get("role")):
+            problem = f"a call of {shown(named)} in a message of role {shown(message.get('role'))}"
+            raise _Wrong(f"{field}.tool_calls[{number}].requestor", f"{problem}; a party calls for itself")
         if call_id in made:
             raise _Wrong(f"{field}.tool_calls[{number}].id", f"id {shown(call_id)} stands twice in one message")
         made[call_id] = index

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import os
 import random
 import re
 import threading
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from itertools import groupby
 from time import time
@@ -32,7 +33,7 @@ from tenacity import (
 
 from pivot_envs.contracts import Completion, Prompt
 from pivot_envs.errors import ConfigError, MissingDependency, PolicyError
-from pivot_envs.policy import CONTEXT_FULL, derive_seed
+from pivot_envs.policy import CONTEXT_FULL, check_sampling, derive_seed
 from pivot_envs.records import Sampling, content_hash
 
 logger = logging.getLogger(__name__)
@@ -75,6 +76,19 @@ class EndpointConfig:
     """vLLM's `return_token_ids`."""
     extra_body: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if not self.base_url.startswith(("http://", "https://")):
+            raise ConfigError(f"base_url is {self.base_url!r}; expected http://HOST:PORT/v1 or https://...")
+        for name in ("context_length", "concurrency", "attempts"):
+            if not getattr(self, name) >= 1:
+                raise ConfigError(f"{name} is {getattr(self, name)!r}; expected at least 1")
+        for name in ("attempt_timeout", "total_timeout"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ConfigError(f"{name} is {getattr(self, name)!r}; expected seconds above 0")
+        for name in ("retry_after_cap", "backoff"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ConfigError(f"{name} is {getattr(self, name)!r}; expected seconds from 0")
+
 
 class EndpointPolicy:
     """A policy behind an OpenAI-compatible server, usable from ordinary synchronous code.
@@ -86,12 +100,6 @@ class EndpointPolicy:
     action_codec = "message"
 
     def __init__(self, config: EndpointConfig) -> None:
-        if not config.base_url.startswith(("http://", "https://")):
-            raise ConfigError(f"base_url is {config.base_url!r}; expected http://HOST:PORT/v1 or https://...")
-        if config.concurrency < 1 or config.attempts < 1:
-            raise ConfigError(
-                f"concurrency is {config.concurrency} and attempts {config.attempts}; expected at least 1 of each"
-            )
         self.config = config
         self.name = config.model
         self.context_length = config.context_length
@@ -109,16 +117,21 @@ class EndpointPolicy:
         parts = urlsplit(self.config.base_url)
         return f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path}"
 
-    def sample(self, prompts: Sequence[Prompt], n: int, sampling: Sampling, seed: int) -> Iterator[list[Completion]]:
+    def sample(
+        self, prompts: Sequence[Prompt], n: int, sampling: Sampling, seed: int, first: int = 0
+    ) -> Iterator[list[Completion]]:
         """Draw n completions for each prompt, yielded in order as they come.
+
+        A request for n carries one seed, that of sample `first`: what comes of it is the server's affair.
 
         Raises:
             PolicyError: the server refuses our key, or does not know the model.
             MissingDependency: the `openai` package is absent.
         """
+        check_sampling(sampling)
         _import_openai()
         results: list[Future[list[Completion]]] = [Future() for _ in prompts]
-        work = self._loop.submit(self._sample_all(list(prompts), n, sampling, seed, results))
+        work = self._loop.submit(self._sample_all(list(prompts), range(first, first + n), sampling, seed, results))
         try:
             for result in results:
                 yield result.result()
@@ -133,13 +146,18 @@ class EndpointPolicy:
         self._loop.close()
 
     async def _sample_all(
-        self, prompts: list[Prompt], n: int, sampling: Sampling, seed: int, results: list[Future[list[Completion]]]
+        self,
+        prompts: list[Prompt],
+        indices: range,
+        sampling: Sampling,
+        seed: int,
+        results: list[Future[list[Completion]]],
     ) -> None:
         limit = asyncio.Semaphore(self.config.concurrency)
 
         async def chain(places: list[int]) -> None:
             for place in places:
-                results[place].set_result(await self._complete(prompts[place], n, sampling, seed, limit))
+                results[place].set_result(await self._complete(prompts[place], indices, sampling, seed, limit))
 
         def trajectory(place: int) -> str:
             return prompts[place].prompt_id.rpartition("/")[0]
@@ -159,22 +177,23 @@ class EndpointPolicy:
                     result.set_exception(CancelledError())
 
     async def _complete(
-        self, prompt: Prompt, n: int, sampling: Sampling, seed: int, limit: asyncio.Semaphore
+        self, prompt: Prompt, indices: range, sampling: Sampling, seed: int, limit: asyncio.Semaphore
     ) -> list[Completion]:
-        """Return n completions: one request with `n`, then single ones for what the server did not give."""
+        """Return a completion per index: one request with `n`, then single ones for what the server did not give."""
+        n, first = len(indices), indices.start
         asked = n if self._many else 1
         try:
-            got = await self._request(prompt, asked, 0, sampling, seed, limit)
+            got = await self._request(prompt, asked, first, sampling, seed, limit)
         except _Refused as refusal:
-            if asked == 1 or refusal.code == CONTEXT_FULL:
+            if asked == 1 or refusal.code.startswith(CONTEXT_FULL):
                 return [_failed(refusal.code)] * n
-            got = [await self._single(prompt, 0, sampling, seed, limit)]
+            got = [await self._single(prompt, first, sampling, seed, limit)]
         if all(one.finish_reason == "error" for one in got):
             return [got[0]] * n
         if len(got) < asked:
             logger.info("%s gives one completion per request; asking it %d times instead", self.endpoint, n)
             self._many = False
-        rest = (self._single(prompt, index, sampling, seed, limit) for index in range(len(got), n))
+        rest = (self._single(prompt, index, sampling, seed, limit) for index in indices[len(got) :])
         return [*got, *await asyncio.gather(*rest)][:n]
 
     async def _single(
@@ -206,7 +225,8 @@ class EndpointPolicy:
                 raise PolicyError(self._fatal(error.status_code)) from None
             if _transient(error):
                 return [_failed(f"http_{error.status_code}: {self._said(error)}")] * n
-            code = CONTEXT_FULL if _is_context_full(error) else f"http_{error.status_code}: {self._said(error)}"
+            why = CONTEXT_FULL if _is_context_full(error) else f"http_{error.status_code}"
+            code = f"{why}: {self._said(error)}"
             raise _Refused(error.status_code, code) from None
         except (openai.OpenAIError, TimeoutError, ValueError, _BadResponse) as error:
             return [_failed(f"{_error_word(error)}: {self._said(error)}")] * n
@@ -384,7 +404,17 @@ def _completions(response: Any) -> list[Completion]:
     if not response.choices:
         raise TypeError("choices is empty")
     prompt_ids = tuple((response.model_extra or {}).get("prompt_token_ids") or ())
-    return [_completion(choice, prompt_ids) for choice in response.choices]
+    first, *others = (_completion(choice, prompt_ids) for choice in response.choices)
+    usage = response.usage
+    if usage is not None:
+        asked, written = _count(usage.prompt_tokens), _count(usage.completion_tokens)
+        first = replace(first, prompt_tokens=asked, completion_tokens=written)
+    return [first, *others]
+
+
+def _count(value: Any) -> int:
+    """Return a number of tokens as a server gives it, 0 where it is none."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31 else 0
 
 
 def _completion(choice: Any, prompt_ids: tuple[int, ...]) -> Completion:

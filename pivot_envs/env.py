@@ -17,12 +17,22 @@ import gymnasium
 from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 
-from pivot_envs.bench import OURS_TO_FIX, Bench, Reading, Written, failure, open_bench
+from pivot_envs.bench import (
+    OURS_TO_FIX,
+    RESET_OPTIONS,
+    Bench,
+    Reading,
+    Written,
+    check_modes,
+    check_reset,
+    failure,
+    open_bench,
+)
 from pivot_envs.chat import to_message
 from pivot_envs.contracts import Responding, Response, State
-from pivot_envs.errors import ConfigError, PivotEnvsError, RestoreError, suggest
-from pivot_envs.records import Action, Candidate, Effect, Message, Trajectory, Verdict
-from pivot_envs.rendering import render_turn, verdict_info
+from pivot_envs.errors import ConfigError, PivotEnvsError, RestoreError
+from pivot_envs.records import Action, Candidate, Effect, Message, Outcome, Trajectory, Verdict
+from pivot_envs.rendering import outcome_info, render_turn, verdict_info
 from pivot_envs.spaces import JsonSpace, MessagesSpace, UnicodeText
 
 logger = logging.getLogger(__name__)
@@ -31,7 +41,6 @@ MAX_TURNS = 200
 """Turns after which an episode without a horizon is cut, tau2's own limit of steps."""
 MAX_ACTION = 200_000
 """Characters of an action in the action space."""
-RESET_OPTIONS = ("pivot_id", "trajectory_id", "turn")
 
 
 @dataclass
@@ -62,8 +71,8 @@ class _Ending:
     reason: str = ""
     terminated: bool = False
     truncated: bool = False
-    outcome: float | None = None
-    """Reward of the whole episode where it was evaluated."""
+    outcome: Outcome | None = None
+    """The domain's judgement of the whole episode where it was evaluated."""
     unknown: bool = False
     """The reward of this step cannot be known: it becomes NaN."""
 
@@ -98,13 +107,16 @@ class PivotEnv(gymnasium.Env[dict[str, Any], Any]):
     ## Episode end
     `horizon=1`: after one judged turn, terminated. `horizon=h`: after h turns, truncated with `end_reason` `horizon`;
     `horizon=None`: at the domain's own end, at most 200 turns. Where the world cannot answer for itself and the
-    recording answers instead, a turn that was not accepted truncates with `off_path`. A malformed turn terminates.
+    recording answers instead, a turn that was not accepted truncates with `off_path`. A malformed turn terminates, and
+    so does a call in the user's name, which is rejected and not executed.
 
     ## Information
     `pivot_id`, `trajectory_id`, `turn`: where the episode started. `digest`: hash of the state there, empty if it could
     not be restored. After a step also `verdict` {outcome, reward, level, reason, evidence (name, value pairs), cost},
     `judged` (whether this step has a verdict of its own), `reward_turn`, `reward_outcome`, `off_path`, `end_reason`:
     judged, malformed, done, recording_ended, horizon, max_turns, off_path, abstained, failed; empty if it goes on.
+    At the end of an episode that the domain could judge as a whole also `outcome` {reward, passed, details (name, value
+    pairs, such as unmet assertions and breaches of the policy)}, whatever `reward` is.
 
     ## Arguments
     - `family`: set by the id. `domain`: a world in it; unset is the family's default.
@@ -146,19 +158,31 @@ class PivotEnv(gymnasium.Env[dict[str, Any], Any]):
         prompt_style: str = "full",
         domain_options: Mapping[str, Any] | None = None,
     ) -> None:
-        _check_modes(horizon, reward, render_mode)
+        check_modes(horizon, reward, render_mode, self.metadata["render_modes"])
         self.horizon = horizon
         self.reward = reward or ("outcome" if horizon is None else "turn")
         self.render_mode = render_mode
-        self.bench: Bench = open_bench(
-            family, domain, trajectories=trajectories, pivots=pivots, split=split, pivot_ids=pivot_ids,
-            verifier=verifier, action_codec=action_codec, sandbox=sandbox, judge=judge, prompt_style=prompt_style,
-            domain_options=domain_options,
-        )
+        opened: dict[str, Any] = {
+            "family": family, "domain": domain, "trajectories": trajectories, "pivots": pivots, "split": split,
+            "pivot_ids": pivot_ids, "verifier": verifier, "action_codec": action_codec, "sandbox": sandbox,
+            "judge": judge, "prompt_style": prompt_style, "domain_options": domain_options,
+        }
+        self.bench: Bench = open_bench(**opened)
+        self._arguments = {**opened, "horizon": horizon, "reward": reward, "render_mode": render_mode}
         self.observation_space = spaces.Dict({"messages": MessagesSpace(), "tools": JsonSpace()})
         self.action_space = UnicodeText(MAX_ACTION)
         self._episode: _Episode | None = None
         self._start: Candidate | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What travels: the arguments and the random generator. An episode does not; its state is live."""
+        return {"arguments": self._arguments, "spec": self.spec, "random": (self._np_random, self._np_random_seed)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Open the environment anew; it wants a `reset`."""
+        self.__init__(**state["arguments"])  # type: ignore[misc]
+        self.spec = state["spec"]
+        self._np_random, self._np_random_seed = state["random"]
 
     @property
     def candidate(self) -> Candidate | None:
@@ -181,7 +205,7 @@ class PivotEnv(gymnasium.Env[dict[str, Any], Any]):
             FingerprintMismatch: the trajectory was recorded against another version of its world.
         """
         super().reset(seed=seed)
-        candidate = self._choose(options or {})
+        candidate = self._choose({} if options is None else options)
         self._leave()
         episode = _Episode(candidate, None, "", list(candidate.prefix))
         try:
@@ -226,12 +250,7 @@ class PivotEnv(gymnasium.Env[dict[str, Any], Any]):
     # --- choosing and judging ---
 
     def _choose(self, options: Mapping[str, Any]) -> Candidate:
-        for name in options:
-            if name not in RESET_OPTIONS:
-                raise ConfigError(
-                    f"unknown reset option {name!r}; known are {', '.join(RESET_OPTIONS)}."
-                    f"{suggest(str(name), RESET_OPTIONS)}"
-                )
+        check_reset(options)
         pivot_id, trajectory_id, turn = (options.get(name) for name in RESET_OPTIONS)
         if pivot_id is not None:
             if trajectory_id is not None or turn is not None:
@@ -264,7 +283,7 @@ class PivotEnv(gymnasium.Env[dict[str, Any], Any]):
         """Execute the turn in the live state and let the world, or else the recording, answer."""
         verdict = episode.verdict if judged else None
         if episode.action is None:
-            return _Ending("malformed", terminated=True, outcome=0.0)
+            return self._no_action(episode)
         if episode.state is None:
             return _Ending("failed", truncated=True, unknown=True)
         first = verdict if self.reward == "turn" and episode.steps == 1 else None
@@ -356,25 +375,37 @@ class PivotEnv(gymnasium.Env[dict[str, Any], Any]):
 
     def _ended(self, episode: _Episode, reason: str) -> _Ending:
         """End an episode, with the domain's judgement of the whole where that is the reward."""
+        if episode.action is None:
+            return self._no_action(episode)
         cut = reason in ("horizon", "max_turns")
-        if episode.action is None and reason == "judged":
-            return _Ending("malformed", terminated=True, outcome=0.0)
-        if self.reward != "outcome":
-            return _Ending(reason, terminated=not cut, truncated=cut)
+        outcome = self._outcome(episode)
+        if self.reward == "outcome" and (outcome is None or outcome.reward is None):
+            return _Ending(reason, truncated=True, unknown=True, outcome=outcome)
+        return _Ending(reason, terminated=not cut, truncated=cut, outcome=outcome)
+
+    def _no_action(self, episode: _Episode) -> _Ending:
+        """End at a turn that is no action of the assistant: the whole is worth nothing, whatever the world says."""
+        assert episode.verdict is not None
+        reason = "malformed" if episode.verdict.outcome == "malformed" else "judged"
+        found = self._outcome(episode)
+        return _Ending(reason, terminated=True, outcome=Outcome(0.0, False, found.details if found else {}))
+
+    def _outcome(self, episode: _Episode) -> Outcome | None:
+        """Ask the domain what the whole episode is worth; None where nobody asked, or it cannot say."""
+        if episode.state is None or (self.horizon == 1 and self.reward != "outcome"):
+            return None
         try:
-            if self.horizon == 1 and episode.action is not None and episode.state is not None:
+            if self.horizon == 1 and episode.action is not None:
                 episode.state.execute(episode.action)
-            assert episode.state is not None
-            outcome = self.bench.domain.outcome(episode.state, self._live(episode)).reward
+            return self.bench.domain.outcome(episode.state, self._live(episode))
         except OURS_TO_FIX:
-            raise
+            if self.reward == "outcome":
+                raise
+            return None
         except Exception as error:
             logger.exception("%s: the outcome could not be evaluated", episode.candidate.candidate_id)
             episode.failure = f"{type(error).__name__}: {error}"
-            outcome = None
-        if outcome is None:
-            return _Ending(reason, truncated=True, unknown=True)
-        return _Ending(reason, terminated=not cut, truncated=cut, outcome=float(outcome))
+            return None
 
     def _result(
         self, episode: _Episode, ending: _Ending, judged: bool
@@ -385,19 +416,21 @@ class PivotEnv(gymnasium.Env[dict[str, Any], Any]):
         if ending.unknown:
             reward = math.nan
         elif self.reward == "outcome":
-            reward = ending.outcome or 0.0
+            reward = (ending.outcome.reward or 0.0) if ending.outcome is not None else 0.0
         else:
             reward = (reward_turn or 0.0) if episode.steps == 1 else 0.0
         info = self._where(episode)
         info |= {
             "judged": judged,
             "reward_turn": reward_turn,
-            "reward_outcome": ending.outcome if self.reward == "outcome" else None,
+            "reward_outcome": ending.outcome.reward if self.reward == "outcome" and ending.outcome else None,
             "off_path": ending.reason == "off_path",
             "end_reason": ending.reason,
         }
         if verdict is not None:
             info["verdict"] = verdict_info(verdict)
+        if ending.outcome is not None:
+            info["outcome"] = outcome_info(ending.outcome)
         if episode.over and episode.state is not None:
             episode.state.close()
         if self.render_mode == "human":
@@ -461,14 +494,3 @@ def _after(here: Candidate, recorded: Sequence[Message]) -> list[Message]:
     calls = here.message.get("tool_calls") or ()
     ids = {call.get("id") for call in calls if isinstance(call, Mapping)}
     return [dict(m) for m in recorded if not (m.get("role") == "tool" and m.get("tool_call_id") in ids)]
-
-
-def _check_modes(horizon: int | None, reward: str | None, render_mode: str | None) -> None:
-    if horizon is not None and (isinstance(horizon, bool) or not isinstance(horizon, int) or horizon < 1):
-        raise ConfigError(f"horizon is {horizon!r}; expected a number of turns from 1, or None for the episode's end")
-    if reward not in (None, "turn", "outcome"):
-        hint = suggest(str(reward), ("turn", "outcome"))
-        raise ConfigError(f"reward is {reward!r}; expected 'turn' or 'outcome'.{hint}")
-    modes = PivotEnv.metadata["render_modes"]
-    if render_mode is not None and render_mode not in modes:
-        raise ConfigError(f"render_mode is {render_mode!r}; expected one of {', '.join(modes)} or None")

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class PivotEnvsError(Exception):
@@ -39,6 +40,14 @@ class RecordError(PivotEnvsError, ValueError):
             place += f", field {field!r}"
         super().__init__(f"{place}: {problem}")
 
+    def __reduce__(self) -> Any:
+        """Pickle by fields, so that an error reads the same after its way back from a worker process."""
+        return _record_error, (self.problem, self.file, self.line, self.field)
+
+
+def _record_error(problem: str, file: str, line: int | None, field: str) -> RecordError:
+    return RecordError(problem, file=file, line=line, field=field)
+
 
 class MalformedAction(PivotEnvsError, ValueError):
     """A policy's output that is no action. `reason` is a short code such as `unclosed_think` or `bad_json`."""
@@ -46,6 +55,10 @@ class MalformedAction(PivotEnvsError, ValueError):
     def __init__(self, reason: str, detail: str = "") -> None:
         self.reason, self.detail = reason, detail
         super().__init__(f"{reason}: {detail}" if detail else reason)
+
+    def __reduce__(self) -> Any:
+        """Pickle by fields."""
+        return MalformedAction, (self.reason, self.detail)
 
 
 class UnknownPivot(PivotEnvsError, KeyError):
@@ -81,5 +94,6 @@ class PolicyError(PivotEnvsError, RuntimeError):
 
 def suggest(name: str, known: Iterable[str]) -> str:
     """Return ` Did you mean 'x' or 'y'?` for the nearest known names, or an empty string."""
-    near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
+    others = [other for other in dict.fromkeys(known) if other != name]
+    near = difflib.get_close_matches(name, others, n=3, cutoff=0.5)
     return f" Did you mean {' or '.join(map(repr, near))}?" if near else ""

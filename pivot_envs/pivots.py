@@ -1,7 +1,8 @@
-"""Profiles -> pivots: Eq. 5 (reward variance > 0 and mean < lambda_diff), with a reason for every rejection.
+"""Profiles -> pivots: a selector applied to a set of profiles, with a reason for every rejection.
 
 Also the random control of equal size, and `pivots.jsonl`: a header line that binds the rows to their trajectories and
-to how they were chosen, then one row per pivot. Making profiles is `profiling.py`; the report is `selection.py`.
+to how they were chosen, then one row per pivot. The rules are `selectors.py`, making profiles is `profiling.py`, the
+report is `selection.py`.
 """
 
 from __future__ import annotations
@@ -12,65 +13,18 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from pivot_envs.candidates import parse_candidate_id
 from pivot_envs.errors import ConfigError, RecordError
 from pivot_envs.profiles import ProfileRow, Row, check_provenance, check_schema, parse_line
-from pivot_envs.records import SCHEMA_VERSION, Pivot, Profile, content_hash
+from pivot_envs.records import SCHEMA_VERSION, Pivot, Profile
+from pivot_envs.selectors import SelectorConfig, crowded_out, k_of, rejection, unusable
 from pivot_envs.trajectories import file_hash, replace_lines
 
 KIND = "pivots"
-
-REJECTIONS = {
-    "all_equal_zero": "no rollout was rewarded: variance 0",
-    "all_equal_one": "every rollout had the full reward: variance 0",
-    "all_equal": "every rollout had the same graded reward: variance 0",
-    "mean_too_high": "mean reward is not below lambda_diff",
-    "too_few_successes": "fewer accepted rollouts than min_successes",
-    "incomplete_profile": "not K rollouts: a repetition is missing",
-    "stopped_early": "the profile has bounds, not a mean",
-    "failed_rollouts": "more than max_invalid_share of the rollouts have no reward, mostly because we failed",
-    "abstained_rollouts": "more than max_invalid_share of the rollouts have no reward, mostly abstentions",
-    "tool_share": "over max_share_per_tool of the kept",
-    "not_drawn": "not drawn by the random selector",
-}
-"""Reason -> what it means. An excluded candidate keeps the reason it was excluded for, such as `context_full`."""
-
-
-@dataclass(frozen=True)
-class SelectorConfig:
-    """Which candidates are kept. Every field stands in the header of `pivots.jsonl`."""
-
-    selector: Literal["eq5", "random"] = "eq5"
-    """`random` draws from all complete profiles as many as Eq. 5 with the same fields keeps: the control."""
-    lambda_diff: float = 0.6
-    """Keep where the mean is strictly below. The paper does not print its value; 0.6 is said of its tau2 data."""
-    keep_all_zero: bool = False
-    """Also keep candidates no rollout solved, whatever min_successes: not Eq. 5, but what was reported for tau2."""
-    min_successes: int = 1
-    """Fewest accepted rollouts. 2 removes most states that only the verifier's false accepts made mixed."""
-    max_invalid_share: float = 0.5
-    """Largest share of rollouts without a reward (failed or abstained) that a profile may have."""
-    max_share_per_tool: float | None = None
-    """Largest share of the kept that one tool may have, by the first tool demonstrated."""
-    seed: int = 0
-    """Of the random selector, and of what max_share_per_tool drops."""
-    verifier_fpr: float = 0.0
-    """False positive rate stated for the verifier; changes the report and nothing else."""
-
-    def __post_init__(self) -> None:
-        if self.selector not in ("eq5", "random"):
-            raise ConfigError(f"selector is {self.selector!r}; it is one of eq5, random")
-        for name in ("lambda_diff", "max_invalid_share", "verifier_fpr"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"{name} is {getattr(self, name)!r}; expected a number between 0 and 1")
-        if self.max_share_per_tool is not None and not 0 < self.max_share_per_tool <= 1:
-            raise ConfigError(f"max_share_per_tool is {self.max_share_per_tool!r}; expected a share above 0, at most 1")
-        if self.min_successes < 0:
-            raise ConfigError(f"min_successes is {self.min_successes}; expected at least 0")
 
 
 @dataclass(frozen=True)
@@ -81,7 +35,7 @@ class Selection:
     kept: tuple[Pivot, ...]
     """In the order of trajectory and turn."""
     rejected: Mapping[str, str]
-    """Candidate id -> reason, a key of `REJECTIONS` or what it was excluded for."""
+    """Candidate id -> reason, a key of `selectors.REJECTIONS` or what it was excluded for."""
     profiles: Mapping[str, Profile] = field(repr=False)
     """Everything the selector saw."""
 
@@ -125,50 +79,20 @@ def select(
 
     Raises:
         FingerprintMismatch: profiles that were made under different conditions, or other than `expected`.
-        ConfigError: a candidate stands there twice, or max_share_per_tool cannot be met.
+        ConfigError: a candidate stands there twice or lacks rollouts, or the selector cannot be applied to these.
     """
     config = config or SelectorConfig()
     seen = _unique(profiles)
     _check_alike(seen, expected)
+    _check_complete(seen)
     reasons = {candidate_id: rejection(profile, config) for candidate_id, profile in seen.items()}
-    kept = [candidate_id for candidate_id, reason in reasons.items() if not reason]
-    if config.max_share_per_tool is not None:
-        within = set(_capped(kept, seen, config.max_share_per_tool, config.seed))
-        reasons |= {candidate_id: "tool_share" for candidate_id in kept if candidate_id not in within}
-        kept = list(within)
-    if config.selector == "random":
-        reasons = _draw(seen, config, len(kept))
+    reasons |= crowded_out([i for i, reason in reasons.items() if not reason], seen, config)
+    if config.random_control:
+        reasons = _draw(seen, config, sum(not reason for reason in reasons.values()))
     chosen = sorted((i for i, reason in reasons.items() if not reason), key=parse_candidate_id)
     pivots = tuple(Pivot(i, *parse_candidate_id(i)[1:], profile=seen[i]) for i in chosen)
     rejected = {i: reason for i, reason in reasons.items() if reason} | dict(excluded or {})
     return Selection(config, pivots, rejected, seen)
-
-
-def rejection(profile: Profile, config: SelectorConfig) -> str:
-    """Return why a profile is no pivot by Eq. 5, or an empty string."""
-    if reason := _unusable(profile, config):
-        return reason
-    mean, variance = profile.mean, profile.variance
-    assert mean is not None and variance is not None
-    if variance == 0:
-        if mean == 0:
-            return "" if config.keep_all_zero else "all_equal_zero"
-        return "all_equal_one" if mean == 1 else "all_equal"
-    if mean >= config.lambda_diff:
-        return "mean_too_high"
-    return "too_few_successes" if profile.outcomes.count("accepted") < config.min_successes else ""
-
-
-def main_tool(profile: Profile) -> str:
-    """Return the tool a candidate is about, empty for a message to a person.
-
-    That is the demonstrated one; where it was not recorded, the commonest of the accepted rollouts, else of all.
-    """
-    if profile.demonstrated_tool is not None:
-        return profile.demonstrated_tool
-    accepted = [t for t, outcome in zip(profile.tools, profile.outcomes, strict=False) if outcome == "accepted"]
-    counted = Counter(accepted or profile.tools)
-    return min(counted, key=lambda tool: (-counted[tool], tool)) if counted else ""
 
 
 def make_header(provenance: Mapping[str, Any], config: SelectorConfig, trajectories: str | Path) -> PivotHeader:
@@ -307,40 +231,21 @@ def _check_alike(profiles: Mapping[str, Profile], expected: Mapping[str, Any] | 
             check_provenance(profile.provenance, first, f"profile of {candidate_id}")
 
 
-def _unusable(profile: Profile, config: SelectorConfig) -> str:
-    """Return why a profile says nothing of its candidate, or an empty string."""
-    if profile.stopped_early:
-        return "stopped_early"
-    k = profile.provenance.get("k", len(profile.rewards))
-    if not profile.rewards or len(profile.rewards) != k:
-        return "incomplete_profile"
-    invalid = profile.rewards.count(None)
-    if invalid > config.max_invalid_share * len(profile.rewards) or invalid == len(profile.rewards):
-        return "failed_rollouts" if 2 * profile.outcomes.count("failed") >= invalid else "abstained_rollouts"
-    return ""
+def _check_complete(profiles: Mapping[str, Profile]) -> None:
+    """Refuse a profile with a repetition missing: its mean is of another K than the rest."""
+    for candidate_id, profile in profiles.items():
+        drawn, k = len(profile.rewards), k_of(profile)
+        if drawn == 0 or (drawn >= k if profile.stopped_early else drawn != k):
+            told = "stopped early" if profile.stopped_early else "whole"
+            raise ConfigError(
+                f"the profile of {candidate_id} has {drawn} rollouts of K {k} and calls itself {told}; "
+                "profile the candidate again, or leave it out"
+            )
 
 
 def _draw(profiles: Mapping[str, Profile], config: SelectorConfig, size: int) -> dict[str, str]:
-    """Return the reason of each candidate under the random selector, empty where it is drawn."""
-    reasons = {candidate_id: _unusable(profile, config) for candidate_id, profile in profiles.items()}
+    """Return the reason of each candidate under the random control, empty where it is drawn."""
+    reasons = {candidate_id: unusable(profile, config) for candidate_id, profile in profiles.items()}
     usable = sorted(candidate_id for candidate_id, reason in reasons.items() if not reason)
     drawn = set(random.Random(config.seed).sample(usable, size))
     return {i: reason or ("" if i in drawn else "not_drawn") for i, reason in reasons.items()}
-
-
-def _capped(kept: Sequence[str], profiles: Mapping[str, Profile], share: float, seed: int) -> list[str]:
-    """Return the largest subset in which no tool has more than `share`; what goes is drawn by a hash of the id."""
-    by_tool: dict[str, list[str]] = {}
-    for candidate_id in sorted(kept, key=lambda i: content_hash([seed, i])):
-        by_tool.setdefault(main_tool(profiles[candidate_id]), []).append(candidate_id)
-    for total in range(len(kept), 0, -1):
-        cap = int(share * total + 1e-9)
-        left = [candidate_id for ids in by_tool.values() for candidate_id in ids[:cap]]
-        if len(left) >= total:
-            return left
-    if not kept:
-        return []
-    raise ConfigError(
-        f"max_share_per_tool {share} cannot be met by {len(by_tool)} tools among {len(kept)} kept candidates; "
-        f"it must be at least {1 / len(by_tool):.3g}"
-    )

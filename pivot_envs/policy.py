@@ -7,6 +7,7 @@ Text is the JSON of an assistant message (codec `message`). What they score says
 from __future__ import annotations
 
 import hashlib
+import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -18,6 +19,26 @@ from pivot_envs.records import Action, Sampling, ToolCall, content_hash
 
 CONTEXT_FULL = "context_full"
 """Start of `Completion.error` where a prompt does not fit: the candidate is excluded, the prompt never cut."""
+
+
+def context_full(needed: int, available: int) -> str:
+    """Return the error of a prompt that does not fit."""
+    return f"{CONTEXT_FULL}: the prompt has {needed} tokens, at most {available} fit"
+
+
+def check_sampling(sampling: Sampling) -> None:
+    """Refuse what nothing can be drawn with.
+
+    Raises:
+        ConfigError: a field that is out of its range or no number.
+    """
+    temperature, top_p, most = sampling.temperature, sampling.top_p, sampling.max_tokens
+    if not 0 <= temperature < math.inf:
+        raise ConfigError(f"temperature is {temperature!r}; expected a number from 0 (the likeliest token)")
+    if not 0 < top_p <= 1:
+        raise ConfigError(f"top_p is {top_p!r}; expected a share above 0, at most 1")
+    if isinstance(most, bool) or not isinstance(most, int) or most < 1:
+        raise ConfigError(f"max_tokens is {most!r}; expected a whole number from 1")
 
 
 def derive_seed(*parts: object) -> int:
@@ -35,12 +56,14 @@ class ScriptedPolicy:
     def __init__(self, write: Callable[[Prompt, random.Random], str], *, name: str, fingerprint: str) -> None:
         self._write, self.name, self.fingerprint = write, name, fingerprint
 
-    def sample(self, prompts: Sequence[Prompt], n: int, sampling: Sampling, seed: int) -> Iterator[list[Completion]]:
+    def sample(
+        self, prompts: Sequence[Prompt], n: int, sampling: Sampling, seed: int, first: int = 0
+    ) -> Iterator[list[Completion]]:
         """Draw n completions for each prompt, in order. `sampling` changes nothing: a script has no temperature."""
         for prompt in prompts:
             yield [
                 Completion(self._write(prompt, random.Random(derive_seed(seed, prompt.prompt_id, i))))
-                for i in range(n)
+                for i in range(first, first + n)
             ]
 
 

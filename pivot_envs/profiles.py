@@ -6,6 +6,7 @@ run leaves; it is dropped with a message and its trajectory is profiled again. A
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import logging
@@ -227,7 +228,8 @@ class ProfilesFile:
         self.path, self.provenance = Path(path), dict(provenance)
         self.rows: dict[str, TrajectoryRow] = {}
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file: BinaryIO = self.path.open("ab+")
+        # Unbuffered: what does not fit on the disk is known at once, and closing has nothing left to write.
+        self._file: BinaryIO = self.path.open("ab+", buffering=0)
         try:
             self._begin(resume)
         except BaseException:
@@ -243,7 +245,11 @@ class ProfilesFile:
         self._file.close()
 
     def append(self, row: TrajectoryRow) -> None:
-        """Write one trajectory and wait until it is on disk."""
+        """Write one trajectory and wait until it is on disk.
+
+        Raises:
+            ConfigError: the disk is full or the file may not grow; what was written before stands.
+        """
         self._write(row.model_dump(exclude_defaults=True))
         self.rows[row.trajectory_id] = row
 
@@ -263,9 +269,20 @@ class ProfilesFile:
         check_provenance(recorded, self.provenance, str(self.path))
 
     def _write(self, value: Mapping[str, Any]) -> None:
-        self._file.write(json.dumps(value).encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        end = self._file.seek(0, os.SEEK_END)
+        try:
+            left = json.dumps(value).encode() + b"\n"
+            while left:
+                left = left[self._file.write(left) :]
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                self._file.truncate(end)
+            raise ConfigError(
+                f"{self.path}: a line could not be written ({error.strerror or error}); {len(self.rows)} finished "
+                "trajectories stand in it. Make room, or move the file to where there is some, and run it again: it "
+                "goes on from there"
+            ) from error
 
 
 Parsed = TypeVar("Parsed", bound=BaseModel)
@@ -286,6 +303,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, TrajectoryRow]]:
         for number, line in enumerate(lines, start=2):
             row = parse_line(TrajectoryRow, line, path, number)
             _check_row(row, rows, path, number)
+            _check_repetitions(row, header.provenance.get("k"), path, number)
             rows[row.trajectory_id] = row
     return header.provenance, rows
 
@@ -307,6 +325,25 @@ def _check_row(row: TrajectoryRow, seen: Mapping[str, TrajectoryRow], path: Path
                 candidate.profile.record({})
         except ValueError as error:
             raise RecordError(str(error), file=str(path), line=number, field=f"{where}.profile") from None
+
+
+def _check_repetitions(row: TrajectoryRow, k: Any, path: Path, number: int) -> None:
+    """Refuse a profile that lacks rollouts and does not say that it was stopped early."""
+    if not isinstance(k, int):
+        return
+    for place, candidate in enumerate(row.candidates):
+        if candidate.profile is None:
+            continue
+        drawn, early = len(candidate.profile.rewards), candidate.profile.stopped_early
+        if drawn == 0 or (drawn >= k if early else drawn != k):
+            expected = f"1 to {k - 1}, since it was stopped early" if early else str(k)
+            raise RecordError(
+                f"turn {candidate.turn} has {drawn} rollouts, expected {expected}: its mean is not of K {k}. Remove "
+                "the line and run `pivot-envs profile` again: it makes that trajectory anew",
+                file=str(path),
+                line=number,
+                field=f"candidates.{place}.profile.rewards",
+            )
 
 
 def _whole_lines(file: BinaryIO, path: Path) -> Iterator[bytes]:

@@ -8,41 +8,30 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import time
-from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from itertools import islice
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from pivot_envs.actions import decode
 from pivot_envs.candidates import parse_candidate_id
-from pivot_envs.contracts import Completion, Policy, Prompt
-from pivot_envs.errors import (
-    ConfigError,
-    FingerprintMismatch,
-    MalformedAction,
-    MissingDependency,
-    PolicyError,
-    RecordError,
-    UnknownPivot,
-    VerifierError,
-)
-from pivot_envs.policy import CONTEXT_FULL, derive_seed
+from pivot_envs.contracts import Policy, Terminating
+from pivot_envs.drawing import Cost, Drawing, Rollouts, first_tool, plain
+from pivot_envs.errors import ConfigError, MalformedAction, PolicyError, VerifierError
+from pivot_envs.policy import CONTEXT_FULL, check_sampling
 from pivot_envs.profiles import CandidateRow, ProfileRow, ProfilesFile, TrajectoryRow, profile_set
-from pivot_envs.records import Action, Sampling, Verdict, content_hash
+from pivot_envs.records import Sampling, Verdict, content_hash
 from pivot_envs.scoring import Scorer
+from pivot_envs.selectors import Curtailment, SelectorConfig, curtailment
 from pivot_envs.trajectories import file_hash
 
 logger = logging.getLogger(__name__)
 
-OURS_TO_FIX = (ConfigError, FingerprintMismatch, MissingDependency, PolicyError, RecordError, UnknownPivot)
-"""Errors that another rollout would meet again: they end the run instead of becoming None."""
+SHORTER = "Take a policy with a longer context, or a shorter prompt_style where the domain has one"
 WINDOW = 3
 """Trajectories over which the share of failed rollouts is taken: one bad box is data, a dead endpoint is not."""
-MAX_TOOL_NAME = 100
 
 
 @runtime_checkable
@@ -69,14 +58,34 @@ class ProfileConfig:
     prompt_style: str = "full"
     trajectories_per_batch: int = 8
     """Trajectories whose prompts are handed to the policy together; changes speed and nothing else."""
+    adaptive: Literal["off", "exact"] = "off"
+    """`exact` stops drawing at a candidate once Eq. 5, with the three fields below, cannot change its mind: `select`
+    with the same fields keeps the same pivots, from fewer rollouts. Such profiles have no mean and no variance."""
+    lambda_diff: float = 0.6
+    min_successes: int = 1
+    keep_all_zero: bool = False
 
     def __post_init__(self) -> None:
-        if self.k < 2:
+        if not isinstance(self.k, int) or self.k < 2:
             raise ConfigError(f"k is {self.k}; expected at least 2, since one rollout has no variance (use 8 or 16)")
         if not 0 <= self.max_failed_share <= 1:
             raise ConfigError(f"max_failed_share is {self.max_failed_share}; expected a share between 0 and 1")
         if self.retries < 0 or self.trajectories_per_batch < 1:
-            raise ConfigError("retries must be at least 0 and trajectories_per_batch at least 1")
+            raise ConfigError(
+                f"retries is {self.retries} and trajectories_per_batch {self.trajectories_per_batch}; "
+                "expected at least 0 and at least 1"
+            )
+        if self.adaptive not in ("off", "exact"):
+            raise ConfigError(f"adaptive is {self.adaptive!r}; it is off or exact")
+        check_sampling(self.sampling)
+        self.until()
+
+    def until(self) -> Curtailment | None:
+        """Return what ends the drawing at a candidate before K, None if nothing does."""
+        if self.adaptive == "off":
+            return None
+        decided = SelectorConfig(self.lambda_diff, keep_all_zero=self.keep_all_zero, min_successes=self.min_successes)
+        return curtailment(decided, self.k)
 
 
 @dataclass(frozen=True)
@@ -106,6 +115,8 @@ class ProfileSummary:
     """Valid and failed ones, without retries."""
     failed: int
     abstained: int
+    stopped_early: int
+    """Profiles with fewer than K rollouts, because those decided."""
     excluded: Mapping[str, int]
     """Reason -> candidates without a profile."""
     failures: Mapping[str, int]
@@ -175,6 +186,11 @@ def provenance(
         "verifier_version": scorer.bench.verifier.version,
         "verifier_hash": content_hash(dict(scorer.bench.verifier.config)),
     }
+    if isinstance(scorer.bench.domain, Terminating):
+        made_with["terminal_tools"] = list(scorer.bench.domain.terminal_tools)
+    if config.adaptive != "off":
+        names = ("adaptive", "lambda_diff", "min_successes", "keep_all_zero")
+        made_with["adaptive"] = {name: getattr(config, name) for name in names}
     return json.loads(json.dumps(made_with, default=str))  # type: ignore[no-any-return]
 
 
@@ -192,7 +208,6 @@ def group_by_trajectory(ids: Sequence[str], domain: str) -> dict[str, list[str]]
     return {trajectory_id: [each for _, each in sorted(turns)] for trajectory_id, turns in units.items()}
 
 
-Cost = defaultdict[str, float]
 Unit = tuple[str, list[str]]
 """A trajectory id and its candidate ids."""
 
@@ -208,31 +223,6 @@ def _is_done(unit: Unit, store: ProfilesFile) -> bool:
             "candidates; name another file"
         )
     return True
-
-
-@dataclass
-class _Rollouts:
-    """The K rollouts of one candidate while they are made."""
-
-    candidate_id: str
-    demonstrated_tool: str | None
-    prompt: Prompt | None
-    completions: list[Completion] = field(default_factory=list)
-    verdicts: dict[int, Verdict] = field(default_factory=dict)
-
-    @property
-    def excluded(self) -> bool:
-        """Whether the prompt does not fit, which it will not at any retry."""
-        return any(one.error.startswith(CONTEXT_FULL) for one in self.completions)
-
-    def unsampled(self) -> list[int]:
-        """Indices of samples that do not exist."""
-        return [i for i, one in enumerate(self.completions) if one.finish_reason == "error"]
-
-    def unjudged(self) -> list[int]:
-        """Indices of samples that exist and have no verdict, or a failed one."""
-        done = {i for i, verdict in self.verdicts.items() if verdict.outcome != "failed"}
-        return [i for i, one in enumerate(self.completions) if one.finish_reason != "error" and i not in done]
 
 
 @dataclass(frozen=True)
@@ -255,9 +245,13 @@ class _Run:
         total: int,
         progress: Callable[[Progress], None] | None,
     ) -> None:
-        self.scorer, self.policy, self.config, self.store, self.progress = scorer, policy, config, store, progress
+        self.codec, self.config, self.store, self.progress = scorer.bench.codec, config, store, progress
+        self.drawing = Drawing(
+            scorer, policy, config.k, config.sampling, config.seed, config.retries, config.until()
+        )
         self.total, self.started = total, time.monotonic()
         self.done = self.rollouts = self.failed = self.unsampled = 0
+        self.told = False
         self.held: list[TrajectoryRow] = []
         # Seeded by what is on disk, so that one bad trajectory left over does not stop every resumed run.
         self.window = deque((_tally(row) for row in store.rows.values()), maxlen=WINDOW)
@@ -265,103 +259,23 @@ class _Run:
     def run(self, units: Sequence[Unit]) -> None:
         for start in range(0, len(units), self.config.trajectories_per_batch):
             batch = units[start : start + self.config.trajectories_per_batch]
-            rollouts = [[self._prompted(each) for each in ids] for _, ids in batch]
-            prompts = [one.prompt for unit in rollouts for one in unit if one.prompt is not None]
-            sampled = self._sample(prompts, self.config.k, self.config.seed)
+            rollouts = [[self.drawing.prepare(each, self.config.prompt_style) for each in ids] for _, ids in batch]
+            drawn = self.drawing.first_round([one for unit in rollouts for one in unit])
             for (trajectory_id, _), unit in zip(batch, rollouts, strict=True):
-                self._finish(trajectory_id, unit, sampled, len(units))
+                cost = self.drawing.finish(unit, drawn)
+                self.unsampled += sum(len(one.unsampled()) for one in unit if not one.excluded and one.prompt)
+                self._tell_what_does_not_fit(unit)
+                self._record(_row(trajectory_id, unit, cost, self.config.k, self.codec), len(units))
         self._check_window(over=True)
         for row in self.held:
             self.store.append(row)
 
-    def _prompted(self, candidate_id: str) -> _Rollouts:
-        try:
-            demonstrated = self.scorer.bench.domain.demonstration(self.scorer.candidate(candidate_id))
-            prompt = self.scorer.prompt(candidate_id, self.config.prompt_style)
-            return _Rollouts(candidate_id, _first_tool(demonstrated), prompt)
-        except OURS_TO_FIX:
-            raise
-        except Exception as error:
-            logger.warning("%s has no prompt: %s", candidate_id, error)
-            return _Rollouts(candidate_id, None, None, [_error(_reason("prompt", error))] * self.config.k)
-
-    def _finish(
-        self, trajectory_id: str, unit: list[_Rollouts], sampled: Iterator[list[Completion]], units: int
-    ) -> None:
-        """Bring one trajectory from its completions to its line."""
-        cost: Cost = defaultdict(float)
-        began = time.monotonic()
-        waiting = [one for one in unit if one.prompt is not None]
-        for one, completions in zip(waiting, islice(sampled, len(waiting)), strict=True):
-            one.completions = completions
-            self._count_tokens(completions, cost)
-        for attempt in range(1, self.config.retries + 1):
-            self._sample_again(waiting, attempt, cost)
-        cost["policy_seconds"] += time.monotonic() - began
-        waiting = [one for one in waiting if not one.excluded]
-        self.unsampled += sum(len(one.unsampled()) for one in waiting)
-        for _ in range(self.config.retries + 1):
-            self._judge(waiting, cost)
-        self._record(_row(trajectory_id, unit, cost, self.scorer.bench.codec), units)
-
-    def _sample(self, prompts: list[Prompt], n: int, seed: int) -> Iterator[list[Completion]]:
-        """Yield exactly n completions for each prompt; a policy that breaks gives error completions."""
-        error, given = "policy: too few prompts answered", 0
-        try:
-            for completions in islice(self.policy.sample(prompts, n, self.config.sampling, seed), len(prompts)):
-                given += 1
-                short = [_error("policy: missing repetition")] * (n - len(completions))
-                yield [*completions, *short][:n]
-        except OURS_TO_FIX:
-            raise
-        except Exception as problem:
-            logger.warning("the policy %s failed: %s", self.policy.name, problem, exc_info=True)
-            error = _reason("policy", problem)
-        for _ in range(len(prompts) - given):
-            yield [_error(error)] * n
-
-    def _sample_again(self, unit: list[_Rollouts], attempt: int, cost: Cost) -> None:
-        """Draw what failed once more, from a seed of its own: the first seed would repeat the samples we have."""
-        seed = derive_seed(self.config.seed, "retry", attempt)
+    def _tell_what_does_not_fit(self, unit: Sequence[Rollouts]) -> None:
         for one in unit:
-            missing = one.unsampled()
-            if missing and one.prompt is not None and not one.excluded:
-                [drawn] = self._sample([one.prompt], len(missing), seed)
-                self._count_tokens(drawn, cost)
-                for place, completion in zip(missing, drawn, strict=True):
-                    one.completions[place] = completion
-
-    def _judge(self, unit: list[_Rollouts], cost: Cost) -> None:
-        places = [(one, i) for one in unit for i in one.unjudged()]
-        if not places:
-            return
-        ids = [one.candidate_id for one, _ in places]
-        began = time.monotonic()
-        verdicts = self._score(ids, [one.completions[i].text for one, i in places])
-        cost["verifier_seconds"] += time.monotonic() - began
-        for (one, i), verdict in zip(places, verdicts, strict=True):
-            one.verdicts[i] = verdict
-            cost["sandbox_seconds"] += verdict.cost.sandbox_seconds
-            cost["verifier_calls"] += verdict.cost.calls
-            cost["verifier_tokens"] += verdict.cost.tokens
-
-    def _score(self, ids: list[str], texts: list[str]) -> list[Verdict]:
-        try:
-            verdicts = list(self.scorer.score(ids, texts))
-            if len(verdicts) != len(ids):
-                raise VerifierError(f"the scorer returned {len(verdicts)} verdicts for {len(ids)} actions")
-        except OURS_TO_FIX:
-            raise
-        except Exception as error:
-            logger.warning("scoring %s ... failed: %s", ids[0], error, exc_info=True)
-            return [Verdict("failed", None, "execution", _reason("scorer", error))] * len(ids)
-        return [_checked(verdict) for verdict in verdicts]
-
-    @staticmethod
-    def _count_tokens(completions: Sequence[Completion], cost: Cost) -> None:
-        cost["rollouts"] += len(completions)
-        cost["completion_tokens"] += sum(len(one.token_ids) for one in completions)
-        cost["prompt_tokens"] += len(completions[0].prompt_ids) if completions else 0
+            if one.excluded and not self.told:
+                self.told = True
+                why = next(each.error for each in one.completions if each.error.startswith(CONTEXT_FULL))
+                logger.warning("%s is left out, as is every turn like it: %s. %s", one.candidate_id, why, SHORTER)
 
     def _record(self, row: TrajectoryRow, units: int) -> None:
         """Write the line, or hold it while too much of it failed: a dead endpoint must leave nothing behind."""
@@ -402,13 +316,13 @@ def _tally(row: TrajectoryRow) -> _Tally:
     return _Tally(sum(len(one.profile.rewards) for one in row.candidates if one.profile is not None), failures)
 
 
-def _row(trajectory_id: str, unit: list[_Rollouts], cost: Cost, codec: Any) -> TrajectoryRow:
+def _row(trajectory_id: str, unit: Sequence[Rollouts], cost: Cost, k: int, codec: Any) -> TrajectoryRow:
     rounded = {name: round(value, 4) for name, value in sorted(cost.items()) if value}
-    rows = [_candidate_row(one, codec) for one in unit]
+    rows = [_candidate_row(one, k, codec) for one in unit]
     return TrajectoryRow(trajectory_id=trajectory_id, candidates=rows, cost=rounded)
 
 
-def _candidate_row(one: _Rollouts, codec: Any) -> CandidateRow:
+def _candidate_row(one: Rollouts, k: int, codec: Any) -> CandidateRow:
     turn = parse_candidate_id(one.candidate_id)[2]
     if one.excluded:
         return CandidateRow(turn=turn, excluded=CONTEXT_FULL)
@@ -417,49 +331,24 @@ def _candidate_row(one: _Rollouts, codec: Any) -> CandidateRow:
     for i, completion in enumerate(one.completions):
         verdict = one.verdicts.get(i) or Verdict("failed", None, "parse", completion.error)
         if verdict.outcome == "failed":
-            failures[_plain(verdict.reason.removeprefix(f"{one.candidate_id}: "))] += 1
+            failures[plain(verdict.reason.removeprefix(f"{one.candidate_id}: "))] += 1
         verdicts.append(verdict)
     row = ProfileRow(
         rewards=[None if v.reward is None else float(v.reward) for v in verdicts],
         outcomes=[v.outcome for v in verdicts],
         tools=[_tool_written(completion.text, codec) for completion in one.completions],
+        stopped_early=len(one.completions) < k,
         demonstrated_tool=one.demonstrated_tool,
     )
     return CandidateRow(turn=turn, profile=row, failures=dict(failures))
 
 
-def _checked(verdict: Verdict) -> Verdict:
-    """Return the verdict, or a failed one where its reward is no number of ours."""
-    if verdict.outcome in ("abstained", "failed"):
-        return replace(verdict, reward=None)
-    if verdict.reward is not None and math.isfinite(verdict.reward):
-        return verdict
-    return Verdict("failed", None, verdict.level, f"verifier: outcome {verdict.outcome} with reward {verdict.reward}")
-
-
 def _tool_written(text: str, codec: Any) -> str:
     """Return the name of the first tool called, empty for a text and for what is no action."""
     try:
-        return _first_tool(decode(text, codec))
+        return first_tool(decode(text, codec))
     except MalformedAction:
         return ""
-
-
-def _first_tool(action: Action) -> str:
-    return _plain(action.calls[0].name, MAX_TOOL_NAME) if action.calls else ""
-
-
-def _error(reason: str) -> Completion:
-    return Completion("", finish_reason="error", error=reason)
-
-
-def _reason(kind: str, error: BaseException) -> str:
-    return _plain(f"{kind}: {type(error).__name__}: {error}")
-
-
-def _plain(text: str, limit: int = 160) -> str:
-    """Return a short one-line form that any file can hold."""
-    return " ".join(str(text).encode("utf-8", "replace").decode().split())[:limit]
 
 
 def _summary(store: ProfilesFile, resumed: int) -> ProfileSummary:
@@ -472,6 +361,7 @@ def _summary(store: ProfilesFile, resumed: int) -> ProfileSummary:
         rollouts=found.outcomes.total(),
         failed=found.outcomes["failed"],
         abstained=found.outcomes["abstained"],
+        stopped_early=sum(one.stopped_early for one in found.profiles.values()),
         excluded=Counter(found.excluded.values()),
         failures=found.failures,
         cost=found.cost,

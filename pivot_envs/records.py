@@ -191,6 +191,7 @@ class Profile:
     tools: tuple[str, ...] = ()
     """First tool of each rollout's action, `` for text: what the report by tool counts."""
     stopped_early: bool = False
+    """Fewer than K were drawn because those decided; mean and variance are None then, not those of K."""
     demonstrated_tool: str | None = None
     """First tool of the demonstration, `` for text, None where it was not recorded."""
 
@@ -201,13 +202,13 @@ class Profile:
 
     @property
     def mean(self) -> float | None:
-        """Mean reward over valid rollouts; None if there is none."""
-        return sum(self.valid) / len(self.valid) if self.valid else None
+        """Mean reward over valid rollouts; None if there is none, or drawing stopped early."""
+        return sum(self.valid) / len(self.valid) if self.valid and not self.stopped_early else None
 
     @property
     def variance(self) -> float | None:
-        """Population variance; exactly 0.0 if all valid rewards are equal."""
-        if not self.valid:
+        """Population variance, None where the mean is; exactly 0.0 if all valid rewards are equal."""
+        if not self.valid or self.stopped_early:
             return None
         if max(self.valid) == min(self.valid):
             return 0.0

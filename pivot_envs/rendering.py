@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pivot_envs.records import Action, Candidate, Message, Verdict
+from pivot_envs.records import Action, Candidate, Message, Outcome, Verdict
 
 LAST_MESSAGES = 6
 WIDTH = 400
@@ -56,6 +56,15 @@ def verdict_info(verdict: Verdict) -> dict[str, Any]:
             "calls": int(verdict.cost.calls),
             "tokens": int(verdict.cost.tokens),
         },
+    }
+
+
+def outcome_info(outcome: Outcome) -> dict[str, Any]:
+    """Return a domain's judgement of a whole episode as JSON-able values; details are pairs, as evidence is."""
+    return {
+        "reward": outcome.reward,
+        "passed": outcome.passed,
+        "details": [[str(name), _plain(value)] for name, value in outcome.details.items()],
     }
 
 

@@ -7,10 +7,11 @@ It draws nothing at random and keeps no episode; that is `env.py`.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from pivot_envs.bench import Bench, Written, failure, open_bench
 from pivot_envs.contracts import Prompt
 from pivot_envs.errors import ConfigError, RestoreError
 from pivot_envs.records import Action, Candidate, Cost, Verdict
+from pivot_envs.strict_json import shown
 
 logger = logging.getLogger(__name__)
 
@@ -68,16 +70,22 @@ class Scorer:
     ) -> None:
         if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
             raise ConfigError(f"workers is {workers!r}; expected a number of threads from 1")
-        self.bench: Bench = open_bench(
-            family, domain, trajectories=trajectories, pivots=pivots, split=split, verifier=verifier,
-            action_codec=action_codec, sandbox=sandbox, judge=judge, prompt_style=prompt_style,
-            domain_options=domain_options,
-        )
+        opened: dict[str, Any] = {
+            "family": family, "domain": domain, "trajectories": trajectories, "pivots": pivots, "split": split,
+            "verifier": verifier, "action_codec": action_codec, "sandbox": sandbox, "judge": judge,
+            "prompt_style": prompt_style, "domain_options": domain_options,
+        }
+        self.bench: Bench = open_bench(**opened)
+        self._arguments = {**opened, "workers": workers}
         self.workers = workers
         self._slots = threading.BoundedSemaphore(workers)
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
         self._outcomes: Counter[str] = Counter()
+
+    def __reduce__(self) -> Any:
+        """Pickle by the arguments: what is open here, locks and counters stay behind."""
+        return functools.partial(type(self), **self._arguments), ()
 
     def candidate(self, pivot_id: str) -> Candidate:
         """Return the candidate of an id, or raise UnknownPivot."""
@@ -101,10 +109,13 @@ class Scorer:
             UnknownPivot: an id nobody knows; nothing was executed.
             FingerprintMismatch: a trajectory was recorded against another version of its world.
         """
-        if isinstance(pivot_ids, str) or len(pivot_ids) != len(actions):
+        for argument, value in (("pivot_ids", pivot_ids), ("actions", actions)):
+            if isinstance(value, str | Mapping) or not isinstance(value, Sized) or not isinstance(value, Iterable):
+                raise ConfigError(f"{argument} is {shown(value)}; expected a list, one entry for each action")
+        if len(pivot_ids) != len(actions):
             raise ConfigError(f"{len(pivot_ids)} pivot ids for {len(actions)} actions; expected one id for each action")
         groups: dict[str, list[int]] = {}
-        for i, pivot_id in enumerate(pivot_ids):
+        for i, pivot_id in enumerate(map(str, pivot_ids)):
             groups.setdefault(pivot_id, []).append(i)
         candidates = {pivot_id: self.candidate(pivot_id) for pivot_id in groups}
         verdicts: list[Verdict | None] = [None] * len(actions)

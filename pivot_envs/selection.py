@@ -12,9 +12,10 @@ from dataclasses import asdict, dataclass, replace
 from math import comb
 from typing import TypeVar
 
-from pivot_envs.pivots import Selection, SelectorConfig, main_tool, rejection
+from pivot_envs.pivots import Selection
 from pivot_envs.profiles import count_outcomes
 from pivot_envs.records import Profile
+from pivot_envs.selectors import SelectorConfig, k_of, main_tool, rejection
 
 ALARM_SHARE = 0.5
 """A larger kept share points at the verifier: 3 to 15 % is what others expect; the paper found 29 % of turns mixed."""
@@ -38,13 +39,18 @@ class SelectionReport:
     histogram: Mapping[str, int]
     """Mean reward -> candidates, over profiles with a mean; labels are `BINS`."""
     dead_share: float
-    """Share of profiles whose rewards are all equal: no group-normalised signal (Prop. 3.1; the paper reports 71 %)."""
+    """Share of profiles whose rewards are all equal: no group-normalised signal (Prop. 3.1; the paper reports 71 %).
+    Those that were stopped early before two rewards differed count as dead: most are."""
     by_tool: Mapping[str, Mapping[str, int]]
     """Tool -> {candidates, kept}, most candidates first."""
     by_turn: Mapping[int, Mapping[str, int]]
     """Turn -> {candidates, kept}."""
     rollouts: int
     """Profiling rollouts behind this selection, failed ones included."""
+    stopped_early: int
+    """Profiles with fewer than K rollouts, because those decided; they have no mean and are not in the histogram."""
+    random_control: bool
+    """The kept are a random draw of the size that the selector would keep."""
     failed: int
     abstained: int
     verifier_fpr: float
@@ -65,17 +71,19 @@ def report(selection: Selection) -> SelectionReport:
     candidates = len(kept) + len(selection.rejected)
     outcomes = count_outcomes(profiles.values())
     chance, expected = false_pivots(profiles, selection.config)
-    measured = [profile for profile in profiles.values() if profile.variance is not None]
+    measured = [profile.valid for profile in profiles.values() if profile.valid]
     return SelectionReport(
         candidates=candidates,
         kept=len(kept),
         kept_share=len(kept) / candidates if candidates else 0.0,
         rejected={reason: len(ids) for reason, ids in selection.rejected_by_reason.items()},
         histogram=histogram(profiles),
-        dead_share=sum(p.variance == 0 for p in measured) / len(measured) if measured else 0.0,
+        dead_share=sum(min(p) == max(p) for p in measured) / len(measured) if measured else 0.0,
         by_tool=_shares({i: main_tool(p) or MESSAGE for i, p in profiles.items()}, kept),
         by_turn=dict(sorted(_shares({i: int(i.rpartition("/")[2]) for i in profiles}, kept).items())),
         rollouts=outcomes.total(),
+        stopped_early=sum(profile.stopped_early for profile in profiles.values()),
+        random_control=selection.config.random_control,
         failed=outcomes["failed"],
         abstained=outcomes["abstained"],
         verifier_fpr=selection.config.verifier_fpr,
@@ -111,25 +119,30 @@ def false_pivots(profiles: Mapping[str, Profile], config: SelectorConfig) -> tup
     with probability (1 - f)^K. Some all-zero states are only hard, so this bounds from above.
     """
     fpr = config.verifier_fpr
-    sizes = Counter(len(profile.rewards) for profile in profiles.values() if profile.rewards)
+    sizes = Counter(k_of(profile) for profile in profiles.values() if profile.rewards)
     if not sizes or fpr == 0:
         return 0.0, 0.0
     k = sizes.most_common(1)[0][0]
     chance = selection_chance(fpr, k, replace(config, keep_all_zero=False))
-    zero = sum(profile.variance == 0 and profile.mean == 0 for profile in profiles.values())
+    zero = sum(bool(profile.valid) and not any(profile.valid) for profile in profiles.values())
     unchanged = (1 - fpr) ** k
     return chance, zero * chance / unchanged if unchanged else float(zero)
 
 
 def lines(figures: SelectionReport) -> list[str]:
     """Return the report as a few lines of text."""
-    written = [f"kept {figures.kept} of {figures.candidates} candidates ({figures.kept_share:.1%})"]
+    drawn = ", drawn at random as a control" if figures.random_control else ""
+    written = [f"kept {figures.kept} of {figures.candidates} candidates ({figures.kept_share:.1%}){drawn}"]
     written += [f"  {reason}: {count}" for reason, count in figures.rejected.items()]
     written.append(f"dead groups: {figures.dead_share:.1%} of profiles")
     written.append("means: " + "  ".join(f"{label}: {count}" for label, count in figures.histogram.items() if count))
-    for tool, counts in figures.by_tool.items():
-        written.append(f"  {tool}: {counts['kept']} of {counts['candidates']}")
+    written.append("kept by tool:")
+    written += [f"  {tool}: {counts['kept']} of {counts['candidates']}" for tool, counts in figures.by_tool.items()]
+    turns = (f"{turn}: {counts['kept']}/{counts['candidates']}" for turn, counts in figures.by_turn.items())
+    written.append("kept by turn: " + "  ".join(turns))
     written.append(f"profiling rollouts: {figures.rollouts}, failed {figures.failed}, abstained {figures.abstained}")
+    if figures.stopped_early:
+        written.append(f"stopped early: {figures.stopped_early} profiles, which have no mean and stand in no bin")
     if figures.verifier_fpr:
         written.append(
             f"at a verifier FPR of {figures.verifier_fpr:.1%} a state that is never solved is kept with "

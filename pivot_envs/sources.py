@@ -6,8 +6,9 @@ Reading files is `recordings.py`; restoring a candidate is the domain's work.
 from __future__ import annotations
 
 import bisect
+import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
@@ -17,8 +18,10 @@ import numpy as np
 
 from pivot_envs.contracts import Domain
 from pivot_envs.errors import ConfigError, FingerprintMismatch, UnknownPivot, suggest
+from pivot_envs.kinds import expect_kind
 from pivot_envs.recordings import Recordings, file_sha256, own_recordings, recordings_in
 from pivot_envs.records import Candidate, Pivot, Trajectory, canonical_json
+from pivot_envs.strict_json import shown
 
 MAX_REDRAWS = 64
 """Random turns tried before every trajectory is replayed to find the ones that can be used."""
@@ -51,14 +54,13 @@ class Source:
         pivot_ids: Sequence[str] | None = None,
     ) -> None:
         self.domain, self.split = domain, split
+        restricted = _checked_ids(pivot_ids)
         self._trajectories = _existing(trajectories, "trajectories")
         self._pivots_path = _existing(pivots, "pivots")
         self.pivots: dict[str, Pivot] = self._open_pivots(self._pivots_path) if self._pivots_path else {}
         """The pivots of the file by id, empty without a file."""
         self._tasks = {task.task_id for task in domain.tasks(split)}
-        if pivot_ids is not None and (isinstance(pivot_ids, str) or not pivot_ids):
-            raise ConfigError(f"pivot_ids is {pivot_ids!r}; expected a list of at least one id")
-        self._restricted = None if pivot_ids is None else dict.fromkeys(pivot_ids)
+        self._restricted = restricted
 
     def get(self, pivot_id: str) -> Candidate:
         """Return the candidate of an id.
@@ -212,6 +214,7 @@ class Source:
         """Read a pivot file and hold it against the domain and the trajectory file."""
         from pivot_envs.pivots import read_pivots  # that module builds on this layer; only its reader is used here
 
+        expect_kind(path, "pivots")
         header, pivots = read_pivots(path)
         if header.domain != self.domain.name:
             name = self.domain.name
@@ -236,11 +239,23 @@ class Source:
         return Candidate(trajectory, turn).candidate_id
 
 
+def _checked_ids(pivot_ids: Sequence[str] | None) -> dict[str, None] | None:
+    if pivot_ids is None:
+        return None
+    listed = isinstance(pivot_ids, Iterable) and not isinstance(pivot_ids, str | bytes | Mapping)
+    ids = list(pivot_ids) if listed else []
+    if not ids or not all(isinstance(each, str) for each in ids):
+        raise ConfigError(f"pivot_ids is {pivot_ids!r:.200}; expected a list of at least one id, each a string")
+    return dict.fromkeys(ids)
+
+
 def _existing(path: str | Path | None, argument: str) -> Path | None:
     if path is None:
         return None
+    if not isinstance(path, str | os.PathLike):
+        raise ConfigError(f"{argument} is {shown(path)}; expected the path of a file, got {type(path).__name__}")
     found = Path(path)
-    if not found.is_file():
+    if not os.path.isfile(found):  # False where a path is too long to be one, where pathlib raises
         raise ConfigError(f"{argument}: there is no file {str(path)!r} (looked in {Path.cwd()})")
     return found
 

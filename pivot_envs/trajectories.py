@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pivot_envs import strict_json
 from pivot_envs.conversation import check_messages
 from pivot_envs.errors import ConfigError, RecordError
+from pivot_envs.kinds import expect_kind
 from pivot_envs.records import SCHEMA_VERSION, InitialState, Outcome, Trajectory
 from pivot_envs.strict_json import JsonProblem, shown
 
@@ -91,9 +92,10 @@ def read_trajectories(
         on_error: Called with the error of each line left out, e.g. a `SkippedLines`; without it they are logged.
 
     Raises:
-        ConfigError: there is no such file.
+        ConfigError: there is no such file, or it is of another kind.
         RecordError: a line is broken, or an id stands twice; file, line and field are named.
     """
+    expect_kind(path, "trajectories")
     return read_checked(
         Path(path), lambda record, line: from_record(record, file=str(path), line=line), skip_invalid, on_error
     )
@@ -131,6 +133,19 @@ def _converted(
                 on_error(error)
                 continue
             yield trajectory
+
+
+def read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (line number, object) of a file of JSON lines, read with the bounds of this module.
+
+    Raises:
+        RecordError: a line is no JSON object.
+    """
+    with path.open("rb") as file:
+        for number, raw, whole in _lines(file):
+            record = _parse_line(raw, whole, str(path), number)
+            if record is not None:
+                yield number, record
 
 
 def from_record(record: Mapping[str, Any], *, file: str = "", line: int | None = None) -> Trajectory:
@@ -206,9 +221,13 @@ def write_trajectories(
 
 
 def replace_lines(path: Path, lines: Iterable[str]) -> int:
-    """Write a text file of lines atomically: a reader sees the old file or the new one. Returns the number of lines."""
+    """Write a text file of lines atomically: a reader sees the old file or the new one. Returns the number of lines.
+
+    A link stays a link: what it points to is replaced.
+    """
+    path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    beside = path.with_name(f".{path.name[:40]}.{os.getpid()}.tmp")
     count = 0
     try:
         with beside.open("w", encoding="utf-8", newline="\n") as file:

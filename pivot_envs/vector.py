@@ -65,6 +65,11 @@ def make_vec(
 def _shares(
     pivot_ids: Sequence[str] | None, shards: Sequence[Sequence[str]] | None, num_envs: int | None
 ) -> list[list[str] | None]:
+    for argument, value in (("pivot_ids", pivot_ids), ("shards", shards)):
+        if value is not None and (isinstance(value, str | bytes) or not isinstance(value, Sequence)):
+            raise ConfigError(f"{argument} is {value!r:.200}; expected a list")
+    if any(isinstance(shard, str | bytes) or not isinstance(shard, Sequence) for shard in shards or ()):
+        raise ConfigError(f"shards is {shards!r:.200}; expected a list of lists of ids")
     if pivot_ids is not None and shards is not None:
         raise ConfigError("pivot_ids and shards both say who gets which pivot; pass one of them")
     if shards is not None:
@@ -76,7 +81,7 @@ def _shares(
         return [list(shard) for shard in shards]
     if num_envs is None and pivot_ids is not None:
         num_envs = len(pivot_ids)
-    if num_envs is None or num_envs < 1:
+    if isinstance(num_envs, bool) or not isinstance(num_envs, int) or num_envs < 1:
         raise ConfigError(f"num_envs is {num_envs!r}; expected a number from 1, or pivot_ids, or shards")
     if pivot_ids is None:
         return [None] * num_envs

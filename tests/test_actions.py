@@ -439,3 +439,38 @@ def test_the_parser_of_a_tokenizer_gives_actions_and_malformed_actions(tokenizer
 def test_long_digits_inside_strings_are_text() -> None:
     text = " ".join(["7" * 400] * 40)
     assert decode(call(json.dumps({"text": text, "x": 1e5, "y": "1e9"})), "hermes").calls[0].arguments["text"] == text
+
+
+@pytest.mark.parametrize("codec", ["message", "hermes"])
+def test_a_requestor_that_is_written_is_read_and_a_call_in_the_users_name_refused(codec: str) -> None:
+    call = {"name": "book", "arguments": {}, "requestor": "user"}
+    listed = [{"requestor": "user", "function": {**call, "requestor": None}}]
+    message = json.dumps({"role": "assistant", "tool_calls": listed})
+    text = message if codec == "message" else f"<tool_call>{json.dumps(call)}</tool_call>"
+    action = decode(text, codec)
+    assert action.calls == (ToolCall("book", {}, requestor="user"),)
+    with pytest.raises(MalformedAction, match="wrong_requestor"):
+        validate_calls(action, TOOLS)
+    with pytest.raises(MalformedAction, match="bad_call: the requestor"):
+        decode(text.replace('"user"', '["user"]'), codec)
+
+
+@pytest.mark.parametrize("codec", ["text", "hermes", "xml"])
+def test_think_tags_are_read_in_either_case(codec: str) -> None:
+    assert decode("<THINK>hm <tool_call></Think> Done.", codec) == Action(text="Done.", reasoning="hm <tool_call>")
+    assert decode("hm</THINK>Done.", codec, think_open=True) == Action(text="Done.", reasoning="hm")
+    with pytest.raises(MalformedAction, match="unclosed_think"):
+        decode("<Think>hm", codec)
+    with pytest.raises(MalformedAction, match="stray_think"):
+        decode("Done.</THINK>", codec)
+    with pytest.raises(ConfigError, match="holds a tag"):
+        encode(Action(text="a <THINK> b"), codec)
+
+
+def test_think_tags_at_the_head_of_a_message_are_read_in_either_case() -> None:
+    assert from_message({"content": " <Think>hm</THINK> Done."}) == Action(text="Done.", reasoning="hm")
+
+
+def test_tags_of_calls_are_exact_as_hermes_parsers_have_them() -> None:
+    text = '<TOOL_CALL>{"name": "book", "arguments": {}}</TOOL_CALL>'
+    assert decode(text, "hermes") == Action(text=text)

@@ -171,7 +171,8 @@ def test_an_unknown_model_names_the_model_and_the_remedy(ask: Ask) -> None:
 
 def test_a_prompt_that_does_not_fit_is_context_full_and_asked_once(ask: Ask) -> None:
     [three], server = ask(["too_long"], n=3)
-    assert [c.error for c in three] == [CONTEXT_FULL] * 3 and len(server.requests) == 1
+    assert {c.error.partition(":")[0] for c in three} == {CONTEXT_FULL} and len(server.requests) == 1
+    assert "maximum context length is 4096 tokens, you requested 9000" in three[0].error
 
 
 def test_turns_of_a_trajectory_go_in_order_and_trajectories_side_by_side(ask: Ask) -> None:
@@ -232,8 +233,51 @@ def test_the_fingerprint_follows_model_and_revision_and_not_the_address() -> Non
 def test_settings_that_cannot_work_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"base_url is 'localhost:8000'; expected http"):
         EndpointPolicy(EndpointConfig("localhost:8000", "m"))
-    with pytest.raises(ConfigError, match="concurrency is 0"):
+    with pytest.raises(ConfigError, match="concurrency is 0; expected at least 1"):
         EndpointPolicy(EndpointConfig("http://a/v1", "m", concurrency=0))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        ("context_length", 0, "at least 1"),
+        ("attempts", -2, "at least 1"),
+        ("attempt_timeout", 0, "seconds above 0"),
+        ("total_timeout", float("nan"), "seconds above 0"),
+        ("retry_after_cap", -1, "seconds from 0"),
+        ("backoff", float("inf"), "seconds from 0"),
+    ],
+)
+def test_nonsense_settings_are_refused_by_name_and_value(field: str, value: float, expected: str) -> None:
+    with pytest.raises(ConfigError, match=f"{field} is {value}; expected {expected}"):
+        EndpointConfig("http://a/v1", "m", **{field: value})
+
+
+def test_sampling_that_draws_nothing_is_refused_before_anything_is_sent(ask: Ask) -> None:
+    policy = EndpointPolicy(EndpointConfig("http://127.0.0.1:1/v1", "m"))
+    with pytest.raises(ConfigError, match="top_p is 7"):
+        list(policy.sample([prompt()], 1, Sampling(top_p=7), 0))
+
+
+def test_later_samples_have_seeds_of_their_own(ask: Ask) -> None:
+    with FakeEndpoint(["one"]) as server:
+        policy = EndpointPolicy(EndpointConfig(server.base_url, "m"))
+        groups = [list(policy.sample([prompt()], 1, Sampling(), 0, first))[0] for first in (0, 1, 0)]
+        policy.close()
+    texts = [decode(one.text).text for [one] in groups]
+    assert texts[0] == texts[2] != texts[1]
+
+
+def test_the_servers_token_counts_are_kept_once_a_request(ask: Ask) -> None:
+    def counted(body: dict[str, Any]) -> Any:
+        usage = {"prompt_tokens": 16, "completion_tokens": 9, "total_tokens": 25}
+        return completion([choice(i) for i in range(body.get("n", 1))], usage=usage)
+
+    [three], _ = ask([counted], n=3)
+    assert [(one.prompt_tokens, one.completion_tokens) for one in three] == [(16, 9), (0, 0), (0, 0)]
+    odd = {"prompt_tokens": -3, "completion_tokens": "many", "total_tokens": 0}
+    [[one]], _ = ask([lambda body: completion([choice()], usage=odd)])
+    assert (one.prompt_tokens, one.completion_tokens) == (0, 0)
 
 
 def test_the_endpoint_is_named_without_credentials() -> None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -31,6 +32,7 @@ from pivot_envs.env import PivotEnv  # noqa: E402
 from pivot_envs.errors import ConfigError, FingerprintMismatch, MissingDependency, UnknownPivot  # noqa: E402
 from pivot_envs.pivots import PivotHeader, write_pivots  # noqa: E402
 from pivot_envs.records import Action, Pivot, ToolCall  # noqa: E402
+from pivot_envs.scoring import Scorer  # noqa: E402
 from pivot_envs.trajectories import read_trajectories, write_trajectories  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -646,3 +648,91 @@ def test_a_thousand_resets_leave_no_thread_and_no_memory(env_id: str) -> None:
         tracemalloc.stop()
     assert threading.active_count() == threads
     assert grown < 200_000, f"450 resets kept {grown:,} bytes"
+
+
+@pytest.mark.parametrize("made", [PivotEnv, Scorer])
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"domain_options": {"zz": 1}}, "unknown option zz=1; this domain takes seed"),
+        ({"domain_options": {"sed": 1}}, "Did you mean 'seed'"),
+        ({"domain_options": 5}, "domain_options is 5; expected a mapping"),
+        ({"domain_options": {1: 2}}, "domain_options is .*; expected a mapping of option names"),
+        ({"domain_options": {"snapshot_cache_mb": "x"}}, "cannot be opened with snapshot_cache_mb='x'"),
+        ({"trajectories": 3}, "trajectories is 3; expected the path of a file"),
+        ({"trajectories": "x" * 5000}, "there is no file"),
+        ({"pivots": 3}, "pivots is 3; expected the path of a file"),
+        ({"action_codec": 7}, "action_codec is 7; expected one of message"),
+        ({"domain": ["retail"]}, "domain is .*; expected a string, got list"),
+        ({"split": 5}, "split is 5; expected a string"),
+        ({"verifier": []}, "verifier is .*; expected a string"),
+        ({"sandbox": {}}, "sandbox is .*; expected a string"),
+        ({"prompt_style": 9}, "prompt_style is 9; expected a string"),
+    ],
+)
+def test_an_argument_of_a_wrong_type_is_named_with_its_value(made: Any, arguments: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        made("tau2", **arguments)
+
+
+@pytest.mark.parametrize("pivot_ids", [5, [5], [[1]], {}, b"x"])
+def test_pivot_ids_of_a_wrong_type_are_refused(pivot_ids: Any) -> None:
+    with pytest.raises(ConfigError, match="pivot_ids is .*; expected a list of at least one id"):
+        make(pivot_ids=pivot_ids)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (5, "reset options are 5; expected a mapping"),
+        ([], "reset options are .*; expected a mapping"),
+        ({1: 2}, "unknown reset option 1"),
+        ({"trajectory_id": []}, "reset option trajectory_id is .*; expected a string"),
+    ],
+)
+def test_reset_options_of_a_wrong_type_are_refused(options: Any, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        make().reset(options=options)
+
+
+def test_a_pickled_environment_draws_what_the_first_one_draws_and_holds_no_episode() -> None:
+    env = gymnasium.make("PivotTodo-v0", horizon=3, pivot_ids=[CALL, "todo/task-1-0/2", "todo/task-0-0/2"])
+    env.reset(seed=4)
+    again = pickle.loads(pickle.dumps(env))
+    with pytest.raises(ResetNeeded):
+        again.unwrapped.step("x")
+    assert [again.reset()[1] for _ in range(8)] == [env.reset()[1] for _ in range(8)]
+    assert (again.unwrapped.horizon, again.spec) == (3, env.spec)
+
+
+@pytest.mark.parametrize("horizon", [1, 3, None])
+def test_a_call_in_the_users_name_is_rejected_and_never_executed(horizon: int | None) -> None:
+    env = make("todo-talking", horizon=horizon)
+    env.reset(options={"pivot_id": "todo-talking/task-0-0/1"})
+    message = json.loads(demonstration(env))
+    message["tool_calls"][0]["requestor"] = "user"
+    observation, reward, terminated, _, info = env.step(json.dumps(message))
+    assert (reward, terminated, info["end_reason"]) == (0.0, True, "judged")
+    assert (info["verdict"]["outcome"], info["verdict"]["reason"]) == ("rejected", "wrong_requestor")
+    assert all(m["role"] != "user" or not m.get("tool_calls") for m in observation["messages"])
+
+
+@pytest.mark.parametrize(("horizon", "reward"), [(2, "turn"), (2, "outcome"), (1, "outcome")])
+def test_the_end_of_an_episode_tells_what_the_domain_found(horizon: int, reward: str) -> None:
+    env = make("tau2", horizon=horizon, reward=reward)
+    env.reset(options={"pivot_id": "helpdesk/train_001-0/7"})
+    call = ToolCall("change_plan", {"customer_id": "C094", "line_id": "L119", "plan": "basic"})
+    for _ in range(horizon):
+        *_, ended, cut, info = env.step(encode(Action(calls=(call,))))
+    assert ended or cut
+    outcome = json.loads(json.dumps(info["outcome"]))
+    assert (outcome["reward"], outcome["passed"]) == (0.0, False)
+    assert {"unmet", "breaches"} <= {name for name, _ in outcome["details"]}
+
+
+def test_a_malformed_end_still_tells_the_breaches_so_far() -> None:
+    env = make("tau2", horizon=None)
+    env.reset(options={"pivot_id": "helpdesk/train_001-0/7"})
+    *_, info = env.step("no json")
+    assert info["end_reason"] == "malformed" and info["outcome"]["reward"] == info["reward_outcome"] == 0.0
+    assert "breaches" in dict(info["outcome"]["details"])

@@ -12,18 +12,15 @@ import pytest
 
 from pivot_envs.errors import ConfigError, FingerprintMismatch, RecordError
 from pivot_envs.pivots import (
-    REJECTIONS,
     PivotHeader,
-    SelectorConfig,
-    main_tool,
     make_header,
     read_pivots,
-    rejection,
     select,
     write_pivots,
 )
 from pivot_envs.records import Pivot, Profile
 from pivot_envs.selection import false_pivots, histogram, lines, report, selection_chance
+from pivot_envs.selectors import REJECTIONS, SelectorConfig, main_tool, rejection
 
 PROVENANCE = {"domain": "d", "k": 16, "policy_fingerprint": "p1", "verifier_hash": "v1", "sampling": {"top_p": 1.0}}
 
@@ -122,8 +119,6 @@ def test_every_rejection_has_a_reason_with_a_meaning() -> None:
         "d/a/2": replace(binary(4), rewards=(0.5,) * 16),
         "d/a/3": binary(12),
         "d/a/4": binary(1),
-        "d/a/5": replace(binary(3, 15), provenance=PROVENANCE),
-        "d/a/6": replace(binary(3), stopped_early=True),
         "d/a/7": Profile((*none, *(1.0, 0.0) * 3, 0.0), (*("failed",) * 9, *("accepted", "rejected") * 3, "rejected"),
                          PROVENANCE, ("t",) * 16),
         "d/a/8": Profile((*none, *(1.0, 0.0) * 3, 0.0), (*abstained, *("accepted", "rejected") * 3, "rejected"),
@@ -137,8 +132,6 @@ def test_every_rejection_has_a_reason_with_a_meaning() -> None:
         "d/a/2": "all_equal",
         "d/a/3": "mean_too_high",
         "d/a/4": "too_few_successes",
-        "d/a/5": "incomplete_profile",
-        "d/a/6": "stopped_early",
         "d/a/7": "failed_rollouts",
         "d/a/8": "abstained_rollouts",
         "d/b/0": "context_full",
@@ -171,15 +164,15 @@ def test_profiles_are_refused_where_a_named_field_is_not_as_expected() -> None:
 def test_the_random_control_is_as_large_as_eq5_drawn_from_all_complete_profiles_and_repeatable() -> None:
     rng = random.Random(2)
     profiles = {f"d/t{i}/0": binary(rng.choice((0, 0, 4, 16))) for i in range(200)}
-    profiles["d/broken/0"] = replace(binary(3, 8), provenance=PROVENANCE)
+    profiles["d/broken/0"] = Profile((None,) * 16, ("failed",) * 16, PROVENANCE, ("",) * 16)
     eq5 = select(profiles)
-    control = select(profiles, SelectorConfig(selector="random", seed=3))
+    control = select(profiles, SelectorConfig(random_control=True, seed=3))
     assert len(control.kept) == len(eq5.kept)
     assert {p.profile.mean for p in control.kept if p.profile} == {0.0, 0.25, 1.0}
-    assert control == select(profiles, SelectorConfig(selector="random", seed=3))
-    assert control.kept != select(profiles, SelectorConfig(selector="random", seed=4)).kept
-    assert control.rejected["d/broken/0"] == "incomplete_profile"
-    assert set(control.rejected.values()) == {"incomplete_profile", "not_drawn"}
+    assert control == select(profiles, SelectorConfig(random_control=True, seed=3))
+    assert control.kept != select(profiles, SelectorConfig(random_control=True, seed=4)).kept
+    assert control.rejected["d/broken/0"] == "failed_rollouts"
+    assert set(control.rejected.values()) == {"failed_rollouts", "not_drawn"}
 
 
 def test_max_share_per_tool_keeps_as_many_as_it_can_within_the_share() -> None:
@@ -210,8 +203,6 @@ def test_two_profiles_of_a_candidate_and_senseless_settings_are_refused() -> Non
         select([("d/a/0", binary(3)), ("d/a/0", binary(4))])
     with pytest.raises(ConfigError, match=r"lambda_diff is 1.5; expected a number between 0 and 1"):
         SelectorConfig(lambda_diff=1.5)
-    with pytest.raises(ConfigError, match="selector is 'best'; it is one of eq5, random"):
-        SelectorConfig(selector="best")  # type: ignore[arg-type]
 
 
 def test_nothing_in_nothing_out() -> None:

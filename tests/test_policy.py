@@ -122,3 +122,22 @@ def test_the_fingerprint_follows_the_parameters() -> None:
 def test_shares_outside_0_to_1_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"noise is 1.5; expected a share between 0 and 1"):
         NoisyDemonstrationPolicy(lambda _: DEMONSTRATION, noise=1.5)
+
+
+def test_drawing_two_and_two_more_gives_what_drawing_four_gives() -> None:
+    policy = ScriptedPolicy(lambda prompt, rng: str(rng.random()), name="dice", fingerprint="1")
+    asked = [Prompt("d/t/0", (), ()), Prompt("d/t/1", (), ())]
+    halves = zip(policy.sample(asked, 2, Sampling(), 5), policy.sample(asked, 2, Sampling(), 5, 2), strict=True)
+    assert [one + other for one, other in halves] == list(policy.sample(asked, 4, Sampling(), 5))
+
+
+def test_a_local_model_draws_two_and_two_more_as_it_draws_four() -> None:
+    pytest.importorskip("torch", reason="torch is not installed (extra 'train')")
+    from pivot_envs.trainer.model import tiny_model
+
+    policy = tiny_model(["yes no maybe"] * 10, width=32, layers=1)
+    asked = [Prompt("d/t/0", ({"role": "user", "content": "well?"},), ())]
+    whole = next(policy.sample(asked, 4, Sampling(max_tokens=8), 5))
+    halves = [next(policy.sample(asked, 2, Sampling(max_tokens=8), 5, first)) for first in (0, 2)]
+    assert [one.token_ids for half in halves for one in half] == [one.token_ids for one in whole]
+    assert len({one.token_ids for one in whole}) > 1

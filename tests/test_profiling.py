@@ -107,10 +107,12 @@ class Flaky:
     context_length: int = 99
     action_codec: str = "message"
 
-    def sample(self, prompts: Sequence[Prompt], n: int, sampling: Sampling, seed: int) -> Iterator[list[Completion]]:
-        for prompt, group in zip(prompts, self.inner.sample(prompts, n, sampling, seed), strict=True):
+    def sample(
+        self, prompts: Sequence[Prompt], n: int, sampling: Sampling, seed: int, first: int = 0
+    ) -> Iterator[list[Completion]]:
+        for prompt, group in zip(prompts, self.inner.sample(prompts, n, sampling, seed, first), strict=True):
             self.calls[prompt.prompt_id] += 1
-            lost = [self.lose(prompt.prompt_id, i, self.calls[prompt.prompt_id]) for i in range(n)]
+            lost = [self.lose(prompt.prompt_id, i, self.calls[prompt.prompt_id]) for i in range(first, first + n)]
             yield [
                 Completion("", finish_reason="error", error=why) if why else one
                 for one, why in zip(group, lost, strict=True)
@@ -266,7 +268,9 @@ def test_a_prompt_that_does_not_fit_is_excluded_and_not_retried(do: Do) -> None:
 
 def test_a_policy_that_returns_too_little_is_missing_repetitions(do: Do) -> None:
     class Short(ScriptedPolicy):
-        def sample(self, prompts: Any, n: int, sampling: Sampling, seed: int) -> Iterator[list[Completion]]:
+        def sample(
+            self, prompts: Any, n: int, sampling: Sampling, seed: int, first: int = 0
+        ) -> Iterator[list[Completion]]:
             for group in super().sample(prompts[:1], n, sampling, seed):
                 yield group[:3] if n == 4 else []
 

@@ -1,6 +1,7 @@
 """Scorer: grouping, counting, failures, order; on the to-do list of the docs."""
 
 import asyncio
+import pickle
 import sys
 from pathlib import Path
 from typing import Any
@@ -187,3 +188,29 @@ def test_every_verifier_is_found_by_name_and_accepts_the_demonstration(name: str
     called = [bool(scorer.candidate(pivot_id).message.get("tool_calls")) for pivot_id in ids]
     assert all(verdict.reward == 1.0 for verdict, call in zip(verdicts, called, strict=True) if call), verdicts
     assert all(verdict.outcome in ("accepted", "abstained") for verdict in verdicts), verdicts
+
+
+def test_a_pickled_scorer_scores_the_same() -> None:
+    scorer = Scorer("todo", action_codec=HermesCodec(), workers=2)
+    pivot_id = "todo/task-0-0/1"
+    actions = [encode(scorer.bench.domain.demonstration(scorer.candidate(pivot_id)), "hermes"), "Hello.", "<tool_call>"]
+    again = pickle.loads(pickle.dumps(scorer))
+    found = [[(v.outcome, v.reason) for v in each.score([pivot_id] * 3, actions)] for each in (scorer, again)]
+    assert found[0] == found[1] and found[0][0][0] == "accepted"
+    assert again.workers == 2 and again.counts.groups == 1
+
+
+@pytest.mark.parametrize("verifier", [v for v in VERIFIERS if v != "paper"])
+def test_a_call_in_the_users_name_earns_nothing_from_any_verifier(verifier: str) -> None:
+    scorer = Scorer("todo", verifier=verifier)
+    pivot_id = "todo/task-0-0/1"
+    demonstrated = scorer.bench.domain.demonstration(scorer.candidate(pivot_id))
+    users = Action(calls=tuple(ToolCall(c.name, c.arguments, c.id, "user") for c in demonstrated.calls))
+    verdict = scorer.score([pivot_id], [users])[0]
+    assert (verdict.outcome, verdict.reward, verdict.reason) == ("rejected", 0.0, "wrong_requestor")
+
+
+@pytest.mark.parametrize(("pivot_ids", "actions"), [(5, 5), (["todo/task-0-0/1"], "x"), ("x", ["x"]), ({}, {})])
+def test_what_is_no_list_of_pairs_is_refused(pivot_ids: Any, actions: Any) -> None:
+    with pytest.raises(ConfigError, match="expected a list, one entry for each action"):
+        Scorer("todo").score(pivot_ids, actions)

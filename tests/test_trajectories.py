@@ -19,6 +19,7 @@ from pivot_envs.trajectories import (
     file_hash,
     from_record,
     read_trajectories,
+    replace_lines,
     to_record,
     write_trajectories,
 )
@@ -216,3 +217,30 @@ def test_a_thousand_damaged_files_raise_nothing_but_record_errors(tmp_path: Path
         path.write_bytes(damaged)
         for trajectory in read_trajectories(path, skip_invalid=True, on_error=SkippedLines()):
             json.dumps(to_record(trajectory), ensure_ascii=False).encode()
+
+
+@pytest.mark.parametrize("place", ["call", "function"])
+def test_a_call_in_the_name_of_another_party_is_refused(place: str) -> None:
+    record = json.loads(FILE.read_text(encoding="utf-8").splitlines()[0])
+    call = next(m for m in record["messages"] if m.get("tool_calls"))["tool_calls"][0]
+    (call if place == "call" else call["function"])["requestor"] = "user"
+    with pytest.raises(RecordError, match=r"requestor.*a call of 'user' in a message of role 'assistant'"):
+        from_record(record)
+    (call if place == "call" else call["function"])["requestor"] = "assistant"
+    from_record(record)
+
+
+def test_a_link_is_written_through(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "folder").symlink_to("real")
+    (tmp_path / "real" / "link.jsonl").symlink_to("target.jsonl")
+    assert replace_lines(tmp_path / "folder" / "link.jsonl", ["{}"]) == 1
+    assert (tmp_path / "real" / "link.jsonl").is_symlink() and (tmp_path / "folder").is_symlink()
+    assert (tmp_path / "real" / "target.jsonl").read_text(encoding="utf-8") == "{}\n"
+    assert sorted(p.name for p in (tmp_path / "real").iterdir()) == ["link.jsonl", "target.jsonl"]
+
+
+def test_a_file_with_the_longest_name_can_be_written(tmp_path: Path) -> None:
+    path = tmp_path / ("x" * 249 + ".jsonl")
+    assert replace_lines(path, ["{}"]) == 1
+    assert path.is_file()

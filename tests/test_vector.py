@@ -168,3 +168,20 @@ def test_infos_of_every_kind_fit_into_one_vector_info_whatever_comes_first() -> 
             rewards = envs.step(actions)[1]
             assert rewards.tolist() == [float(action == right) for action in actions]
         envs.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"pivot_ids": 5}, "pivot_ids is 5; expected a list"),
+        ({"pivot_ids": IDS[0]}, "pivot_ids is .*; expected a list"),
+        ({"shards": 5}, "shards is 5; expected a list"),
+        ({"shards": IDS}, "shards is .*; expected a list of lists"),
+        ({"num_envs": "2"}, "num_envs is '2'; expected a number"),
+        ({"num_envs": True}, "num_envs is True; expected a number"),
+        ({"mode": ["sync"]}, "mode is .*; expected sync or async"),
+    ],
+)
+def test_arguments_of_a_wrong_type_are_refused(arguments: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        make_vec("PivotTodo-v0", **arguments)

@@ -1,181 +1,124 @@
-"""The folder of one training run: manifest, metrics, checkpoints, and going on from them.
+"""One checkpoint of a training run: a folder that appears whole or not at all, and that says when it is damaged.
 
-A checkpoint appears whole or not at all: it is written beside its place and renamed. It is bound to the hashes of
-whatever decides the run's course; going on with another config, pivot set, reference or verifier is refused.
+It is written beside its place and renamed. `checkpoint.json` comes last and lists every other file with size and
+SHA-256, so that what a cut power line or a full disk leaves behind is told from what was saved. What a run does with
+its checkpoints is `run.py`.
 """
 
 from __future__ import annotations
 
-import contextlib
+import hashlib
 import json
-import logging
 import os
-import platform
+import pickle
 import random
 import shutil
-import signal
-import threading
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from importlib import metadata
+from collections.abc import Mapping
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 
-from pivot_envs.errors import ConfigError, FingerprintMismatch, RecordError
+from pivot_envs import strict_json
+from pivot_envs.errors import ConfigError, FingerprintMismatch, PolicyError
 from pivot_envs.trainer.model import TransformersPolicy
 
-logger = logging.getLogger(__name__)
+HEADER = "checkpoint.json"
+STATE = "state.pt"
+READ_ERRORS = (OSError, RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError, pickle.UnpicklingError)
+"""What torch raises on a file that is no checkpoint of ours."""
 
-KEPT = 2
-"""Checkpoints that stay on disk: the last, and the one before in case the last is lost."""
+
+class Unwritten(OSError):
+    """A file of a run could not be written, most often for want of space; what stood before is untouched."""
 
 
-@dataclass(frozen=True)
-class RunFolder:
-    """Where a run writes. `identity` maps what must not change between two starts to its hash."""
+class Damaged(ConfigError):
+    """A checkpoint that is not what was saved."""
 
-    path: Path
-    identity: Mapping[str, str]
 
-    def create(self, manifest: Mapping[str, Any]) -> None:
-        """Begin a new run here.
+def write_checkpoint(
+    target: Path, step: int, policy: TransformersPolicy, optimizer: torch.optim.Optimizer, identity: Mapping[str, str]
+) -> None:
+    """Write the checkpoint after `step` steps, in place of a damaged one of that name.
 
-        Raises:
-            ConfigError: the folder already holds a run.
-        """
-        if (self.path / "manifest.json").exists():
-            raise ConfigError(f"{self.path} already holds a run; resume it, or name another folder")
-        self.path.mkdir(parents=True, exist_ok=True)
-        self.write_manifest({**manifest, "identity": dict(self.identity), "versions": versions()})
-
-    def write_manifest(self, manifest: Mapping[str, Any]) -> None:
-        """Write manifest.json whole."""
-        target = self.path / "manifest.json"
-        partial = target.with_suffix(".partial")
-        partial.write_text(json.dumps(manifest, indent=1, sort_keys=True, default=str) + "\n", encoding="utf-8")
-        os.replace(partial, target)
-
-    def read_manifest(self) -> dict[str, Any]:
-        """Return manifest.json as written."""
-        loaded = json.loads((self.path / "manifest.json").read_text(encoding="utf-8"))
-        assert isinstance(loaded, dict)
-        return loaded
-
-    def append_metrics(self, row: Mapping[str, Any]) -> None:
-        """Add one line to metrics.jsonl and bring it to disk."""
-        append_row(self.path / "metrics.jsonl", row)
-
-    def save(self, step: int, policy: TransformersPolicy, optimizer: torch.optim.Optimizer) -> Path:
-        """Write the checkpoint after `step` steps, then remove all but the last two."""
-        target = self.path / "checkpoints" / f"step-{step:06d}"
-        if target.exists():
-            return target
-        partial = target.with_name(target.name + ".partial")
+    Raises:
+        Unwritten: no space, no permission; nothing of it stays behind.
+    """
+    partial = target.with_name(target.name + ".partial")
+    try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         policy.save(partial / "policy")
-        torch.save({"optimizer": optimizer.state_dict(), "rng": _rng_states()}, partial / "state.pt")
-        header = {"step": step, "policy_fingerprint": policy.fingerprint, "identity": dict(self.identity)}
-        (partial / "checkpoint.json").write_text(json.dumps(header, indent=1) + "\n", encoding="utf-8")
+        torch.save({"optimizer": optimizer.state_dict(), "rng": _rng_states()}, partial / STATE)
+        header = {"step": step, "policy_fingerprint": policy.fingerprint, "identity": dict(identity)}
+        text = json.dumps({**header, "files": _files(partial)}, indent=1)
+        (partial / HEADER).write_text(text + "\n", encoding="utf-8")
         _sync(partial)
+        shutil.rmtree(target, ignore_errors=True)
         os.replace(partial, target)
         _sync_folder(target.parent)
-        for old in self.checkpoints()[:-KEPT]:
-            shutil.rmtree(old)
-        return target
-
-    def checkpoints(self) -> list[Path]:
-        """Return the whole checkpoints, oldest first."""
-        found = (self.path / "checkpoints").glob("step-*")
-        return sorted(folder for folder in found if folder.suffix != ".partial")
-
-    def restore(self, policy: TransformersPolicy, optimizer: torch.optim.Optimizer) -> int:
-        """Load the last checkpoint into policy and optimizer, drop later metric rows, and return its step.
-
-        Raises:
-            ConfigError: there is no checkpoint.
-            FingerprintMismatch: the checkpoint belongs to another run, or its weights are not what was saved.
-        """
-        if not self.checkpoints():
-            raise ConfigError(f"{self.path} holds no checkpoint to resume from; start without resume")
-        folder = self.checkpoints()[-1]
-        header = json.loads((folder / "checkpoint.json").read_text(encoding="utf-8"))
-        changed = [key for key in self.identity if header["identity"].get(key) != self.identity[key]]
-        if changed:
-            told = ", ".join(f"{key} {header['identity'].get(key)} -> {self.identity[key]}" for key in changed)
-            raise FingerprintMismatch(
-                f"cannot resume {folder}: changed since: {told}. Start a new run in another folder"
-            )
-        policy.load_weights(folder / "policy")
-        if policy.fingerprint != header["policy_fingerprint"]:
-            raise FingerprintMismatch(f"{folder}: weights hash to {policy.fingerprint}, not to what was saved")
-        state = torch.load(folder / "state.pt", map_location=policy.device, weights_only=True)
-        optimizer.load_state_dict(state["optimizer"])
-        _set_rng_states(state["rng"])
-        step = int(header["step"])
-        self._cut_metrics(step)
-        return step
-
-    def _cut_metrics(self, step: int) -> None:
-        path = self.path / "metrics.jsonl"
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        kept = []
-        for number, line in enumerate(lines, 1):
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                if number == len(lines):  # the write that a kill cut off
-                    break
-                raise RecordError(f"not JSON: {error}", file=str(path), line=number) from error
-            if row["step"] <= step:
-                kept.append(line + "\n")
-        partial = path.with_suffix(".partial")
-        partial.write_text("".join(kept), encoding="utf-8")
-        os.replace(partial, path)
+    except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors wrap what the system said
+        shutil.rmtree(partial, ignore_errors=True)
+        told = f"cannot write checkpoint {target}: {error}. Earlier checkpoints are untouched: make space, then resume"
+        raise Unwritten(getattr(error, "errno", None) or 0, told) from error
 
 
-def append_row(path: Path, row: Mapping[str, Any]) -> None:
-    """Add one JSON line to a file and bring it to disk."""
-    with path.open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(row) + "\n")
-        stream.flush()
-        os.fsync(stream.fileno())
+def read_header(folder: Path) -> dict[str, Any]:
+    """Return checkpoint.json of a whole checkpoint.
 
-
-def versions() -> dict[str, str]:
-    """Return the versions a run depends on."""
-    found = {"python": platform.python_version()}
-    for package in ("pivot-envs", "torch", "transformers", "tokenizers", "numpy"):
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            found[package] = "not installed (run from a checkout)"
-    return found
-
-
-@contextlib.contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Hold back Ctrl-C until the block is done, then raise KeyboardInterrupt. Only the main thread gets signals."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    asked: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        asked.append(number)
-        logger.warning("interrupted: finishing this update and saving first")
-
-    previous = signal.signal(signal.SIGINT, note)
+    Raises:
+        Damaged: a file is missing, cut or changed.
+    """
     try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, previous)
-    if asked:
-        raise KeyboardInterrupt
+        header = strict_json.parse((folder / HEADER).read_text(encoding="utf-8"))
+        step, files, identity = header["step"], header["files"], header["identity"]
+        if isinstance(step, bool) or not isinstance(step, int) or not isinstance(files | identity, dict):
+            raise TypeError(f"step is {strict_json.shown(step)}")
+        found = _files(folder)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Damaged(f"{folder} is damaged: {HEADER}: {error}") from error
+    for name in sorted(set(files) | set(found) - {HEADER}):
+        if files.get(name) != found.get(name):
+            how = "is missing" if name not in found else "was not saved with it" if name not in files else "was changed"
+            raise Damaged(f"{folder} is damaged: {name} {how}")
+    assert isinstance(header, dict)
+    return header
+
+
+def load_checkpoint(
+    folder: Path, header: Mapping[str, Any], policy: TransformersPolicy, optimizer: torch.optim.Optimizer
+) -> int:
+    """Take over weights, optimizer and random states of a whole checkpoint, and return its step.
+
+    Raises:
+        Damaged: its files hold something else than a run saves.
+        FingerprintMismatch: its weights are not those that were saved, or of another model.
+    """
+    try:
+        state = torch.load(folder / STATE, map_location=policy.device, weights_only=True)
+        rng, slots = state["rng"], state["optimizer"]
+        policy.load_weights(folder / "policy")
+        optimizer.load_state_dict(slots)
+        _set_rng_states(rng)
+    except (*READ_ERRORS, PolicyError) as error:
+        raise Damaged(f"{folder} is damaged: {error}") from error
+    if policy.fingerprint != header["policy_fingerprint"]:
+        raise FingerprintMismatch(f"{folder}: weights hash to {policy.fingerprint}, not to what was saved")
+    return int(header["step"])
+
+
+def _files(folder: Path) -> dict[str, list[Any]]:
+    """Return size and SHA-256 of every file but the header, by relative name."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and name != HEADER:
+            with path.open("rb") as stream:
+                found[name] = [path.stat().st_size, hashlib.file_digest(stream, "sha256").hexdigest()]
+    return found
 
 
 def _rng_states() -> dict[str, Any]:

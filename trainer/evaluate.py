@@ -10,12 +10,12 @@ import logging
 import math
 import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from pivot_envs.bench import Bench
-from pivot_envs.contracts import Policy, Prompt, Responding
+from pivot_envs.contracts import Completion, Policy, Prompt, Responding
 from pivot_envs.env import MAX_TURNS, PivotEnv
 from pivot_envs.errors import ConfigError, PolicyError, suggest
 from pivot_envs.policy import CONTEXT_FULL, derive_seed
@@ -24,8 +24,8 @@ from pivot_envs.scoring import Scorer
 
 logger = logging.getLogger(__name__)
 
-LANES = 32
-"""Episodes of one task played at the same time; those whose conversations are still equal are sampled together."""
+LANES = 128
+"""Episodes played at the same time; those of one start whose conversations are still equal are one group of draws."""
 HELD_OUT_SAMPLING = Sampling(max_tokens=64)
 SCRIPTED = "scripted"
 """How the reason begins for which a replay drops a greeting that no policy chose; an episode starts behind it."""
@@ -61,18 +61,19 @@ def wilson(successes: float, n: int, excluded: int = 0, z: float = 1.96) -> Shar
 
 def held_out(
     policy: Policy,
-    scorer: Scorer,
+    scorers: Mapping[str, Scorer],
     ids: Sequence[str] | None = None,
     sampling: Sampling = HELD_OUT_SAMPLING,
     seed: int = 1,
     most: int = 300,
-) -> Share:
-    """Return the share of turns at which one sampled action is accepted.
+) -> dict[str, Share]:
+    """Return the share of turns at which one sampled action is accepted, by each scorer.
 
     Args:
-        policy: Writes the actions.
-        scorer: Judges them; give it a stricter verifier than the one trained with, and the policy's codec and style.
-        ids: The turns; unset is all the scorer knows.
+        policy: Writes the actions, once for all scorers.
+        scorers: Judge them, by a name; beside the verifier trained with name a stricter one. All of them have the same
+            turns, and the policy's codec and style.
+        ids: The turns; unset is all the scorers know.
         sampling: How the actions are drawn.
         seed: Of the draws.
         most: Take at most so many of the ids, evenly spread.
@@ -80,16 +81,20 @@ def held_out(
     Raises:
         PolicyError: not one action could be sampled and judged.
     """
-    known = list(scorer.ids() if ids is None else ids)
+    first = next(iter(scorers.values()))
+    known = list(first.ids() if ids is None else ids)
     chosen = known[:: max(1, len(known) // most)][:most]
-    samples = list(policy.sample([scorer.prompt(i) for i in chosen], 1, sampling, seed))
+    samples = list(policy.sample([first.prompt(i) for i in chosen], 1, sampling, seed))
     written = [(i, s[0].text) for i, s in zip(chosen, samples, strict=True) if s[0].finish_reason != "error"]
-    verdicts = scorer.score([i for i, _ in written], [text for _, text in written])
-    rewards = [verdict.reward for verdict in verdicts if verdict.reward is not None]
-    if not rewards:
-        errors = Counter(s[0].error or "not judged" for s in samples)
-        raise PolicyError(f"none of {len(chosen)} held-out turns has a verdict: {dict(errors)}")
-    return wilson(sum(rewards), len(rewards), len(chosen) - len(rewards))
+    shares = {}
+    for name, scorer in scorers.items():
+        verdicts = scorer.score([i for i, _ in written], [text for _, text in written])
+        rewards = [verdict.reward for verdict in verdicts if verdict.reward is not None]
+        if not rewards:
+            errors = Counter(s[0].error or f"not judged by {name}" for s in samples)
+            raise PolicyError(f"none of {len(chosen)} held-out turns has a verdict: {dict(errors)}")
+        shares[name] = wilson(sum(rewards), len(rewards), len(chosen) - len(rewards))
+    return shares
 
 
 # Episodes -----------------------------------------------------------------------------------------------------------
@@ -128,6 +133,7 @@ class _Lane:
     """One episode in its own environment."""
 
     env: PivotEnv
+    start: Candidate
     observation: Mapping[str, Any] = field(default_factory=dict)
     turns: int = 0
     ending: str = ""
@@ -149,6 +155,7 @@ def evaluate_episodes(
     sampling: Sampling | None = None,
     trajectories: str | None = None,
     domain_options: Mapping[str, Any] | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> EpisodeReport:
     """Let a policy play whole episodes and count how many the domain's own checks pass.
 
@@ -169,6 +176,7 @@ def evaluate_episodes(
         sampling: How turns are drawn; unset is temperature 1 and 512 tokens.
         trajectories: A `trajectories.jsonl` to start from; unset is the domain's own demonstrations.
         domain_options: Further arguments of the domain.
+        progress: Called with the number of episodes done so far.
 
     Raises:
         ConfigError: no such task, no start, a limit out of range, or a domain without dynamics.
@@ -183,14 +191,15 @@ def evaluate_episodes(
     bench = make().bench
     starts = _starts(bench, tasks)
     sampling = sampling or Sampling()
-    played: list[tuple[str, _Lane]] = []
+    order = [start for place, start in enumerate(starts) for _ in range(place, episodes, len(starts))]
+    played: list[_Lane] = []
     rollouts = 0
-    for place, start in enumerate(starts):
-        count = len(range(place, episodes, len(starts)))
-        for first in range(0, count, LANES):
-            lanes = [_Lane(make()) for _ in range(min(LANES, count - first))]
-            rollouts += _play(policy, lanes, start, max_turns, sampling, derive_seed(seed, "episodes", first))
-            played += [(start.trajectory.task_id, lane) for lane in lanes]
+    for first in range(0, episodes, LANES):
+        lanes = [_Lane(make(), start) for start in order[first : first + LANES]]
+        rollouts += _play(policy, lanes, max_turns, sampling, derive_seed(seed, "episodes", first))
+        played += lanes
+        if progress:
+            progress(len(played))
     return _report(played, rollouts, time.perf_counter() - began)
 
 
@@ -227,36 +236,45 @@ def _starts(bench: Bench, tasks: Sequence[str] | None) -> list[Candidate]:
     return starts
 
 
-def _play(
-    policy: Policy, lanes: Sequence[_Lane], start: Candidate, max_turns: int, sampling: Sampling, seed: int
-) -> int:
-    """Play episodes of one start to their ends, side by side, and return how many turns were sampled."""
+def _play(policy: Policy, lanes: Sequence[_Lane], max_turns: int, sampling: Sampling, seed: int) -> int:
+    """Play episodes to their ends, side by side, and return how many turns were sampled."""
     for lane in lanes:
-        lane.observation, _ = lane.env.reset(options={"pivot_id": start.candidate_id})
+        lane.observation, _ = lane.env.reset(options={"pivot_id": lane.start.candidate_id})
     rollouts = 0
     for step in range(max_turns):
-        alike: dict[str, list[_Lane]] = defaultdict(list)
+        alike: dict[tuple[str, str], list[_Lane]] = defaultdict(list)
         for lane in lanes:
             if not lane.ending:
-                alike[canonical_json(lane.observation["messages"])].append(lane)
-        for said, group in alike.items():
-            rollouts += _turn(policy, group, _prompt(start, step, group[0]), sampling, derive_seed(seed, said))
+                said = canonical_json(lane.observation["messages"])
+                alike[lane.start.candidate_id, said].append(lane)
+        asked = [(_prompt(step, group[0]), len(group), derive_seed(seed, said)) for (_, said), group in alike.items()]
+        for group, completions in zip(alike.values(), _drawn(policy, asked, sampling), strict=True):
+            rollouts += _turn(group, completions)
     for lane in lanes:
         lane.ending = lane.ending or "max_turns"
         lane.env.close()
     return rollouts
 
 
-def _prompt(start: Candidate, step: int, lane: _Lane) -> Prompt:
+def _prompt(step: int, lane: _Lane) -> Prompt:
     """Return what the policy sees, under the id that the recorded turn of this ordinal has."""
     tools = lane.observation["tools"] if lane.env.bench.prompt_style == "full" else ()
-    turn = Candidate(start.trajectory, start.turn + step)
+    turn = Candidate(lane.start.trajectory, lane.start.turn + step)
     return Prompt(turn.candidate_id, tuple(lane.observation["messages"]), tuple(tools))
 
 
-def _turn(policy: Policy, lanes: Sequence[_Lane], prompt: Prompt, sampling: Sampling, seed: int) -> int:
+def _drawn(policy: Policy, asked: Sequence[tuple[Prompt, int, int]], sampling: Sampling) -> list[list[Completion]]:
+    """Return n completions for each (prompt, n, seed); a local model draws them in one batch."""
+    if not hasattr(policy, "sample_together"):
+        return [next(iter(policy.sample([prompt], n, sampling, seed))) for prompt, n, seed in asked]
+    from pivot_envs.trainer.sampling import SampleRequest  # torch, which a policy with this method has
+
+    together: list[list[Completion]] = policy.sample_together([SampleRequest(*each) for each in asked], sampling)
+    return together
+
+
+def _turn(lanes: Sequence[_Lane], completions: Sequence[Completion]) -> int:
     """Take one turn in each of the lanes, which stand at the same words; return how many could be sampled."""
-    [completions] = policy.sample([prompt], len(lanes), sampling, seed)
     sampled = 0
     for lane, completion in zip(lanes, completions, strict=True):
         if completion.finish_reason == "error":
@@ -275,19 +293,19 @@ def _turn(policy: Policy, lanes: Sequence[_Lane], prompt: Prompt, sampling: Samp
     return sampled
 
 
-def _report(played: Sequence[tuple[str, _Lane]], rollouts: int, seconds: float) -> EpisodeReport:
-    endings = Counter(lane.ending for _, lane in played)
-    judged = [(task, lane) for task, lane in played if lane.success is not None]
+def _report(played: Sequence[_Lane], rollouts: int, seconds: float) -> EpisodeReport:
+    endings = Counter(lane.ending for lane in played)
+    judged = [lane for lane in played if lane.success is not None]
     if not judged and set(endings) <= set(FOLLOWED):
         raise ConfigError("this domain answers no turn itself, so that no whole episode can be played in it")
     if not judged:
         raise PolicyError(f"none of {len(played)} episodes could be judged; they ended with {dict(endings)}")
     by_task: dict[str, list[bool]] = defaultdict(list)
-    for task, lane in judged:
-        by_task[task].append(bool(lane.success))
+    for lane in judged:
+        by_task[lane.start.trajectory.task_id].append(bool(lane.success))
     return EpisodeReport(
         wilson(sum(map(sum, by_task.values())), len(judged), len(played) - len(judged)),
-        sum(lane.turns for _, lane in judged) / len(judged),
+        sum(lane.turns for lane in judged) / len(judged),
         dict(endings.most_common()),
         {task: (sum(results), len(results)) for task, results in by_task.items()},
         rollouts,

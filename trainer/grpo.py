@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,11 +29,12 @@ from pivot_envs.contracts import Prompt
 from pivot_envs.errors import ConfigError, PolicyError, VerifierError
 from pivot_envs.policy import derive_seed
 from pivot_envs.records import Sampling, content_hash
-from pivot_envs.trainer.checkpoints import RunFolder, uninterrupted
-from pivot_envs.trainer.losses import KL, Estimator, LossTerms, Ratio, advantages, grpo_loss
+from pivot_envs.trainer.config import GRPOConfig, PrefixMode
+from pivot_envs.trainer.losses import LossTerms, advantages, grpo_loss
 from pivot_envs.trainer.model import TransformersPolicy
-from pivot_envs.trainer.prefix import PrefixMode, forwarded_tokens, gradient_difference, group_backward
-from pivot_envs.trainer.rollouts import RolloutGroup, Score, collect, readable, rollout_metrics
+from pivot_envs.trainer.prefix import forwarded_tokens, gradient_difference, group_backward
+from pivot_envs.trainer.rollouts import RolloutGroup, Score, judge, readable, rollout_metrics, sample_groups
+from pivot_envs.trainer.run import Run
 
 logger = logging.getLogger(__name__)
 
@@ -43,79 +44,6 @@ RATIO_TOLERANCE = 1e-4
 """Largest |ratio - 1| at the first update after sampling, where it is 1 but for rounding."""
 FEW_PIVOTS = 100
 """Below this many, a run tends to overfit: greedy success fell from .80 to .55 on 18 pivots of a 0.34 M model."""
-UNHASHED = ("steps", "checkpoint_every")
-"""Fields that may change between two starts of a run: they do not change its course."""
-
-
-@dataclass(frozen=True)
-class GRPOConfig:
-    """Everything that decides a run. "Ours" marks what the paper is silent about."""
-
-    steps: int = 100
-    """Rollout batches to train on. Ours."""
-    pivots_per_step: int = 64
-    """Pivots drawn per step; all of them where there are fewer. 64 x 16 in the released recipes."""
-    group_size: int = 16
-    """G: rollouts of each pivot."""
-    updates_per_step: int = 1
-    """Optimizer updates on each batch of rollouts; the clip can only bite beyond 1."""
-    lr: float = 1e-6
-    """AdamW learning rate, constant: for pretrained models; a model of 1 M parameters wants about 3e-4."""
-    weight_decay: float = 0.0
-    """AdamW weight decay. Ours."""
-    max_grad_norm: float = 1.0
-    """Gradient norm is clipped here. Ours."""
-    temperature: float = 1.0
-    """Sampling temperature, applied to all log-probs too. Ours."""
-    top_p: float = 1.0
-    """Must be 1: log-probs of a cut distribution are not the policy's."""
-    max_tokens: int = 512
-    """Longest turn. Ours."""
-    estimator: Estimator = "population"
-    """How rewards become advantages: population, sample, none, rloo, rloo_released."""
-    advantage_eps: float = 1e-6
-    """Added to the standard deviation. Ours."""
-    ratio: Ratio = "token"
-    """Importance ratio by token or by sequence; also what the loss is averaged over."""
-    clip_low: float = 0.2
-    """The ratio is clipped at 1 - clip_low."""
-    clip_high: float = 0.2
-    """The ratio is clipped at 1 + clip_high."""
-    beta: float = 1e-3
-    """Weight of the KL to the reference; 0 needs no reference. Ours: the paper's value is not known."""
-    kl: KL = "k3_is"
-    """KL estimate: k3_is (gradient of KL(policy || reference)) or k3_plain (GRPO's form)."""
-    mask_truncated: bool = True
-    """Leave out rollouts that ran into max_tokens. Ours."""
-    max_failed_share: float = 0.5
-    """Stop when more than this share of a step's verdicts are `failed`. Ours."""
-    micro_batch: int = 8
-    """Completions run together against their shared prefix."""
-    prefix_mode: PrefixMode = "cache"
-    """cache: one prompt pass per pivot, exact gradient. full: every rollout whole."""
-    checkpoint_every: int = 10
-    """Steps between checkpoints; the last step always leaves one."""
-    seed: int = 0
-    """Decides pivot order and sampling."""
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "pivots_per_step", "updates_per_step", "max_tokens", "micro_batch", "checkpoint_every"):
-            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        _require(self.group_size >= 2, "group_size", self.group_size, "at least 2: a group of one has no baseline")
-        _require(self.lr > 0, "lr", self.lr, "above 0")
-        _require(self.temperature > 0, "temperature", self.temperature, "above 0: greedy groups are all alike")
-        _require(self.top_p == 1, "top_p", self.top_p, "1: log-probs of a cut distribution are not the policy's own")
-        _require(self.beta >= 0, "beta", self.beta, "0 or more")
-        _require(0 <= self.clip_low < 1, "clip_low", self.clip_low, "in [0, 1)")
-        _require(self.clip_high >= 0, "clip_high", self.clip_high, "0 or more")
-        _require(0 <= self.max_failed_share <= 1, "max_failed_share", self.max_failed_share, "in [0, 1]")
-        for name, kind in (("estimator", Estimator), ("ratio", Ratio), ("kl", KL), ("prefix_mode", PrefixMode)):
-            _require(getattr(self, name) in get_args(kind), name, getattr(self, name), f"one of {get_args(kind)}")
-
-    @property
-    def hash(self) -> str:
-        """Hash of the fields that decide a run's course."""
-        return content_hash({key: value for key, value in asdict(self).items() if key not in UNHASHED})
 
 
 @dataclass(frozen=True)
@@ -143,6 +71,7 @@ def train(
     resume: bool = False,
     *,
     provenance: Mapping[str, Any] | None = None,
+    profiling_rollouts: int | None = None,
     on_step: Callable[[Mapping[str, Any]], None] | None = None,
 ) -> TrainResult:
     """Train the policy in place on its pivots; the run's files go to `out_dir`.
@@ -156,6 +85,7 @@ def train(
         out_dir: a new folder, or with `resume` the folder of an earlier start.
         resume: go on from the last checkpoint, equal to a run that never stopped.
         provenance: hashes of what else the rewards depend on (verifier, domain, profile); a resume checks them.
+        profiling_rollouts: what finding the pivots cost; charged in ledger.json.
         on_step: called with each metrics row.
 
     Raises:
@@ -163,6 +93,7 @@ def train(
         FingerprintMismatch: resuming with another config, pivot set, reference or provenance.
         VerifierError: too many verdicts failed.
         PolicyError: the update itself went wrong: not finite, or off-policy before any update.
+        Unwritten: a checkpoint or metrics row could not be written, most often for want of space.
         KeyboardInterrupt: Ctrl-C. Like every error outside an update, it leaves a checkpoint behind.
     """
     _check_policies(policy, reference, config)
@@ -170,43 +101,35 @@ def train(
     if len(usable) < FEW_PIVOTS:
         logger.warning("only %d pivots: below about %d a run overfits them", len(usable), FEW_PIVOTS)
     optimizer = torch.optim.AdamW(policy.model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
-    folder = RunFolder(Path(out_dir), _identity(reference, usable, config, provenance or {}))
-    if resume:
-        step = folder.restore(policy, optimizer)
-    else:
-        step = 0
-        folder.create(_manifest(policy, reference, usable, excluded, config, provenance or {}))
+    identity = _identity(reference, usable, config, provenance or {})
+    run = Run(out_dir, policy, optimizer, identity, config.checkpoint_every, profiling_rollouts)
+    run.begin(_manifest(policy, reference, usable, excluded, config, provenance or {}), resume, config.tensorboard)
     update = _Update(policy, reference, optimizer, config)
-    rows, whole = [], True
-    try:
-        while step < config.steps:
-            started = perf_counter()
-            batch = {pivot_id: usable[pivot_id] for pivot_id in draw_pivots(sorted(usable), step, config)}
-            sampling = Sampling(config.temperature, config.top_p, config.max_tokens)
-            seed = derive_seed(config.seed, "rollouts", step)
-            groups = collect(policy, batch, score, config.group_size, sampling, seed, config.mask_truncated)
-            row: dict[str, Any] = {"step": step + 1, **rollout_metrics(groups)}
-            _stop_on_failures(row, groups, config)
+    sampling = Sampling(config.temperature, config.top_p, config.max_tokens)
+    with run.saved_on_error():
+        while run.step < config.steps:
+            started, prefilled = perf_counter(), policy.prefilled_tokens
+            batch = {pivot_id: usable[pivot_id] for pivot_id in draw_pivots(sorted(usable), run.step, config)}
+            seed = derive_seed(config.seed, "rollouts", run.step)
+            completions = sample_groups(policy, batch, config.group_size, sampling, seed)
             sampled = perf_counter()
-            with uninterrupted():
-                whole = False
+            groups = judge(batch, completions, score, config.mask_truncated)
+            judged = perf_counter()
+            row: dict[str, Any] = {"step": run.step + 1, **rollout_metrics(groups)}
+            row["tokens/prefilled"] = policy.prefilled_tokens - prefilled
+            _stop_on_failures(row, groups, config)
+            with run.update():
                 row |= update(groups)
-                step, whole = step + 1, True
-                row |= {"seconds": perf_counter() - started, "seconds/rollouts": sampled - started}
-                folder.append_metrics(row)
-                rows.append(row)
-                if step % config.checkpoint_every == 0 or step == config.steps:
-                    folder.save(step, policy, optimizer)
+                done = perf_counter()
+                row |= {"seconds": done - started, "seconds/sampling": sampled - started}
+                row |= {"seconds/scoring": judged - sampled, "seconds/update": done - judged}
+                run.record(row)
             if on_step:
                 on_step(row)
-    except BaseException:
-        if whole:  # Ctrl-C, or a failure while sampling and scoring: the weights are those after `step` steps
-            with uninterrupted():
-                logger.warning("stopped after step %d; saved %s", step, folder.save(step, policy, optimizer))
-        raise
+        last = run.save()
     if update.checks:
-        folder.write_manifest({**folder.read_manifest(), "checks": update.checks})
-    return TrainResult(step, folder.save(step, policy, optimizer), policy.fingerprint, tuple(rows), excluded)
+        run.note("checks", update.checks)
+    return TrainResult(run.step, last, policy.fingerprint, tuple(run.rows), excluded)
 
 
 def draw_pivots(pivot_ids: Sequence[str], step: int, config: GRPOConfig) -> list[str]:
@@ -474,8 +397,3 @@ def _stop_on_failures(row: Mapping[str, Any], groups: Sequence[RolloutGroup], co
             f"most often: {', '.join(f'{reason} ({count}x)' for reason, count in reasons.most_common(3))}. "
             "Rewards would be drawn from what is left: mend the verifier or its boxes, then resume"
         )
-
-
-def _require(holds: bool, name: str, value: Any, allowed: str) -> None:
-    if not holds:
-        raise ConfigError(f"{name} is {value!r}; it must be {allowed}")

@@ -9,25 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor
 
 from pivot_envs.errors import ConfigError, suggest
-
-Estimator = Literal["population", "sample", "none", "rloo", "rloo_released"]
-"""How a group's rewards become advantages.
-
-population: (r - mean) / population std, the form of the paper. sample: the same with Bessel's correction.
-none: r - mean. rloo: r - mean of the others. rloo_released: that, divided by the (Bessel) std of the others and left
-undivided where it is 0, as the released recipes do.
-"""
-Ratio = Literal["token", "sequence"]
-"""token: one importance ratio per token (the released recipes). sequence: one per turn, Eq. 7 read literally."""
-KL = Literal["k3_is", "k3_plain"]
-"""k3_is: ratio x k3, whose gradient is that of KL(policy || reference). k3_plain: GRPO's own form, whose gradient is
-that of KL(reference || policy)."""
+from pivot_envs.trainer.config import KL, Estimator, Ratio
 
 
 def advantages(

@@ -21,7 +21,7 @@ import numpy as np
 from pivot_envs import strict_json
 from pivot_envs.contracts import Completion, Prompt
 from pivot_envs.errors import ConfigError, MissingDependency, PolicyError
-from pivot_envs.policy import CONTEXT_FULL, derive_seed
+from pivot_envs.policy import context_full, derive_seed
 from pivot_envs.records import Message, Sampling
 
 try:
@@ -44,13 +44,18 @@ except ImportError as error:
         f"a local policy needs torch and transformers ({error}). Install them with: pip install 'pivot-envs[train]'"
     ) from error
 
-from pivot_envs.trainer.prefix import PrefixMode, group_logprobs
-from pivot_envs.trainer.sampling import GrowingCache, check_sampling, decode
+from pivot_envs.trainer.branches import branching, decode_together, portions
+from pivot_envs.trainer.config import PrefixMode
+from pivot_envs.trainer.prefix import group_logprobs
+from pivot_envs.trainer.sampling import Drawn, GrowingCache, Prefill, SampleRequest, check_sampling, decode
 
 logger = logging.getLogger(__name__)
 
 SETTINGS_FILE = "pivot_envs_policy.json"
 """Beside the weights in a saved folder: what of the policy transformers does not save."""
+BASE = "helpdesk-base"
+"""Name of the shipped policy of 0.7 M parameters that half masters helpdesk; examples/pretrain_helpdesk_base.py."""
+SHIPPED = {BASE: Path(__file__).parent / "weights" / "helpdesk_base"}
 SAVED_SETTINGS = ("name", "action_codec", "prompt_style", "max_prompt_tokens")
 
 
@@ -85,6 +90,8 @@ class TransformersPolicy:
         self.prefilled_tokens = 0
         """Prompt tokens run through the model by `sample` so far; what a growing cache held is not run again."""
         self._fingerprint: tuple[tuple[int, ...], str] | None = None
+        self._branching: bool | None = None
+        """Completions of several prompts may be decoded together; None until that is measured."""
 
     @property
     def device(self) -> torch.device:
@@ -112,26 +119,30 @@ class TransformersPolicy:
         """Say whether a rendered prompt may be sampled from."""
         return len(prompt_ids) <= min(self.max_prompt_tokens, self.context_length - 1)
 
-    def sample(self, prompts: Sequence[Prompt], n: int, sampling: Sampling, seed: int) -> Iterator[list[Completion]]:
+    def sample(
+        self, prompts: Sequence[Prompt], n: int, sampling: Sampling, seed: int, first: int = 0
+    ) -> Iterator[list[Completion]]:
         """Draw n completions for each prompt, in order and lazily.
 
-        Every sample has its own random stream, made of seed, prompt id and sample index, so the order of prompts does
-        not matter. Consecutive prompts of one trajectory (ids equal up to the last `/`) cost one prefill of the
-        longest. A prompt that is too long or cannot be rendered gives n completions with finish reason `error`.
+        Every sample has its own random stream, made of seed, prompt id and sample index. Consecutive prompts of one
+        trajectory (ids equal up to the last `/`) cost one prefill of the longest and are decoded together, those of
+        different trajectories never, so that no trajectory's samples depend on its neighbours. A prompt that is too
+        long or cannot be rendered gives n completions with finish reason `error`.
         """
         check_sampling(sampling, n)
         growing = GrowingCache(self.model)
-        for prompt in prompts:
-            try:
-                ids = self.render(prompt)
-            except PolicyError as error:
-                logger.warning("%s", error)
-                yield [Completion("", finish_reason="error", error="render")] * n
-                continue
-            if not self.fits(ids):
-                yield [Completion("", finish_reason="error", error=CONTEXT_FULL)] * n
-                continue
-            yield self._sample_one(growing, prompt.prompt_id, ids, n, sampling, seed)
+        for together in _by_trajectory(prompts):
+            yield from self._sample([SampleRequest(prompt, n, seed, first) for prompt in together], sampling, growing)
+
+    def sample_together(self, requests: Sequence[SampleRequest], sampling: Sampling) -> list[list[Completion]]:
+        """Draw completions for many prompts of any trajectories in as few batches as possible.
+
+        The same as `sample`, and much faster for many short groups; only, which prompts come together can change
+        the last bits of what is drawn, so give the same ones where runs must be equal.
+        """
+        for request in requests:
+            check_sampling(sampling, request.n)
+        return self._sample(requests, sampling, GrowingCache(self.model))
 
     def encode_completion(self, text: str) -> list[int]:
         """Return the ids of a demonstrated turn and its end token. What a policy sampled is never encoded again."""
@@ -163,17 +174,60 @@ class TransformersPolicy:
         saved = _from_pretrained(AutoModelForCausalLM, str(folder), dtype=torch.float32)
         self.model.load_state_dict(saved.state_dict())
 
-    def _sample_one(
-        self, growing: GrowingCache, prompt_id: str, ids: list[int], n: int, sampling: Sampling, seed: int
-    ) -> list[Completion]:
-        limit = min(sampling.max_tokens, self.context_length - len(ids))
-        streams = [np.random.default_rng(derive_seed(seed, prompt_id, index)) for index in range(n)]
-        uniforms_GT = torch.from_numpy(np.stack([stream.random(limit) for stream in streams]))
-        prefill = growing.prefill(prompt_id, ids)
-        self.prefilled_tokens += prefill.tokens
-        token_ids, logprobs = decode(self.model, prefill, uniforms_GT.to(self.device), sampling, self.stop_ids)
+    def _sample(
+        self, requests: Sequence[SampleRequest], sampling: Sampling, growing: GrowingCache
+    ) -> list[list[Completion]]:
+        """Draw for all requests; the prompts run one after the other, the completions together."""
+        read = [self._readable(request.prompt) for request in requests]
+        results = [
+            [Completion("", finish_reason="error", error=error)] * request.n
+            for request, (_, error) in zip(requests, read, strict=True)
+        ]
+        places = [place for place, (_, error) in enumerate(read) if not error]
+        prefills = []
+        for place in places:
+            prefills.append(growing.prefill(requests[place].prompt.prompt_id, read[place][0]))
+            self.prefilled_tokens += prefills[-1].tokens
+        uniforms = [self._uniforms(requests[place], len(read[place][0]), sampling) for place in places]
+        for place, drawn in zip(places, self._decode(prefills, uniforms, sampling), strict=True):
+            results[place] = self._completions(read[place][0], drawn)
+        return results
+
+    def _readable(self, prompt: Prompt) -> tuple[list[int], str]:
+        """Return the ids of a prompt, or why it cannot be sampled from."""
+        try:
+            ids = self.render(prompt)
+        except PolicyError as error:
+            logger.warning("%s", error)
+            return [], "render"
+        if self.fits(ids):
+            return ids, ""
+        return [], context_full(len(ids), min(self.max_prompt_tokens, self.context_length - 1))
+
+    def _uniforms(self, request: SampleRequest, length: int, sampling: Sampling) -> Tensor:
+        """Return the random numbers of each completion (row), one a token, as many as it may have tokens."""
+        limit = min(sampling.max_tokens, self.context_length - length)
+        indices = range(request.first, request.first + request.n)
+        seeds = [derive_seed(request.seed, request.prompt.prompt_id, index) for index in indices]
+        return torch.from_numpy(np.stack([np.random.default_rng(s).random(limit) for s in seeds])).to(self.device)
+
+    def _decode(self, prefills: Sequence[Prefill], uniforms: Sequence[Tensor], sampling: Sampling) -> list[Drawn]:
+        if prefills and self._branching is None:
+            self._branching = branching(self.model, prefills[0])
+        if not self._branching:
+            pairs = zip(prefills, uniforms, strict=True)
+            return [decode(self.model, prefill, each, sampling, self.stop_ids) for prefill, each in pairs]
+        found: list[Drawn] = [([], [])] * len(prefills)
+        for places in portions(prefills, [len(each) for each in uniforms]):
+            chosen = [prefills[i] for i in places], [uniforms[i] for i in places]
+            drawn = decode_together(self.model, *chosen, sampling, self.stop_ids)
+            for place, one in zip(places, drawn, strict=True):
+                found[place] = one
+        return found
+
+    def _completions(self, ids: list[int], drawn: Drawn) -> list[Completion]:
         completions = []
-        for tokens, values in zip(token_ids, logprobs, strict=True):
+        for tokens, values in zip(*drawn, strict=True):
             stopped = tokens[-1] in self.stop_ids
             shown = tokens[:-1] if stopped else tokens
             text = self.tokenizer.decode(shown, skip_special_tokens=False, clean_up_tokenization_spaces=False)
@@ -182,11 +236,48 @@ class TransformersPolicy:
         return completions
 
 
+def _by_trajectory(prompts: Sequence[Prompt]) -> Iterator[list[Prompt]]:
+    """Yield consecutive prompts of one trajectory together; a prompt whose id names none stays alone."""
+    together: list[Prompt] = []
+    for prompt in prompts:
+        trajectory = prompt.prompt_id.rpartition("/")[0]
+        if together and (not trajectory or trajectory != together[0].prompt_id.rpartition("/")[0]):
+            yield together
+            together = []
+        together.append(prompt)
+    if together:
+        yield together
+
+
 def _placed(model: PreTrainedModel, device: str) -> PreTrainedModel:
+    check_device(device)
     try:
         return model.to(device)
     except (RuntimeError, AssertionError) as error:  # torch raises either, by device
-        raise ConfigError(f"cannot put the model on device {device!r}: {error}; cpu always works") from error
+        raise _no_device(device, error) from error
+
+
+def check_device(device: str) -> None:
+    """Raise ConfigError where there is no such device here."""
+    try:
+        kind = torch.device(device).type
+    except (RuntimeError, TypeError) as error:
+        raise _no_device(device, error) from error
+    if kind not in {name.partition(":")[0] for name in available_devices()}:
+        raise _no_device(device, "there is no such device here")
+
+
+def _no_device(device: str, reason: object) -> ConfigError:
+    known = ", ".join(available_devices())
+    return ConfigError(f"cannot put the model on device {device!r}: {reason}. Available here: {known}")
+
+
+def available_devices() -> list[str]:
+    """Return the devices a model can be put on here."""
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    if accelerator is None:
+        return ["cpu"]
+    return ["cpu", *(f"{accelerator.type}:{index}" for index in range(torch.accelerator.device_count()))]
 
 
 def _stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
@@ -284,7 +375,7 @@ def _defused(value: Any, control: re.Pattern[str] | None) -> Any:
 
 
 def load_policy(path_or_name: str | Path, device: str = "cpu", **settings: Any) -> TransformersPolicy:
-    """Load a model and its tokenizer from a local folder or a hub name, in float32.
+    """Load a model and its tokenizer from a local folder, a hub name or the name of a shipped policy, in float32.
 
     `settings` are `name`, `action_codec`, `prompt_style` and `max_prompt_tokens` of `TransformersPolicy`; what is not
     given comes from a folder written by `save`, then from the defaults. Code shipped with a model is never run.
@@ -296,7 +387,8 @@ def load_policy(path_or_name: str | Path, device: str = "cpu", **settings: Any) 
     unknown = set(settings) - set(SAVED_SETTINGS)
     if unknown:
         raise ConfigError(f"load_policy knows no setting {sorted(unknown)}; it takes {', '.join(SAVED_SETTINGS)}")
-    source = str(path_or_name)
+    check_device(device)
+    source = str(SHIPPED.get(str(path_or_name), path_or_name))
     saved_settings = Path(source) / SETTINGS_FILE
     saved = json.loads(saved_settings.read_text(encoding="utf-8")) if saved_settings.is_file() else {}
     model = _from_pretrained(AutoModelForCausalLM, source, dtype=torch.float32)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +19,8 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from pivot_envs.errors import ConfigError
+from pivot_envs.trainer.config import PrefixMode
 
-PrefixMode = Literal["cache", "full"]
 Ids = Sequence[int]
 
 GroupLoss = Callable[[Tensor, Tensor, list[int]], Tensor]
@@ -31,9 +31,9 @@ class UnknownCache(ConfigError):
     """The model keeps its past in a form whose gradient we cannot vouch for; use prefix_mode "full"."""
 
 
-def forward(model: nn.Module, ids_GT: Tensor, cache: Any = None, keep: int | Tensor = 0) -> Tensor:
+def forward(model: nn.Module, ids_GT: Tensor, cache: Any = None, keep: int | Tensor = 0, **more: Any) -> Tensor:
     """Run the model and return its logits at the kept positions; `cache`, if given, grows in place."""
-    arguments: dict[str, Any] = {"input_ids": ids_GT, "use_cache": cache is not None, "logits_to_keep": keep}
+    arguments: dict[str, Any] = {"input_ids": ids_GT, "use_cache": cache is not None, "logits_to_keep": keep, **more}
     if cache is not None:
         arguments[_cache_argument(model.forward)] = cache
     logits = model(**arguments).logits

@@ -19,8 +19,12 @@ from pivot_envs.errors import ConfigError, PolicyError, VerifierError
 from pivot_envs.policy import CONTEXT_FULL
 from pivot_envs.records import Outcome5, Sampling, Verdict
 from pivot_envs.trainer.model import TransformersPolicy
+from pivot_envs.trainer.sampling import SampleRequest
 
 logger = logging.getLogger(__name__)
+
+LUCKY = 2
+"""A group with at most so many successes, and some, may owe them to luck or to a verifier's false accepts."""
 
 Score = Callable[[Sequence[str], Sequence[str]], Sequence[Verdict]]
 """(pivot_ids, action texts) -> one verdict each, in order; `Scorer.score` is one."""
@@ -51,8 +55,22 @@ def collect(
     seed: int,
     mask_truncated: bool,
 ) -> list[RolloutGroup]:
-    """Sample and score one group for each pivot, in order; all texts are scored in one call."""
-    samples = list(policy.sample(list(pivots.values()), group_size, sampling, seed))
+    """Sample and score one group for each pivot, in order."""
+    return judge(pivots, sample_groups(policy, pivots, group_size, sampling, seed), score, mask_truncated)
+
+
+def sample_groups(
+    policy: TransformersPolicy, pivots: Mapping[str, Prompt], group_size: int, sampling: Sampling, seed: int
+) -> list[list[Completion]]:
+    """Sample one group for each pivot, in order; they are decoded together."""
+    requests = [SampleRequest(prompt, group_size, seed) for prompt in pivots.values()]
+    return policy.sample_together(requests, sampling)
+
+
+def judge(
+    pivots: Mapping[str, Prompt], samples: Sequence[Sequence[Completion]], score: Score, mask_truncated: bool
+) -> list[RolloutGroup]:
+    """Make groups of what was sampled; all texts are scored in one call."""
     places = [(p, g) for p, group in enumerate(samples) for g, c in enumerate(group) if c.finish_reason != "error"]
     pivot_ids = list(pivots)
     verdicts = list(score([pivot_ids[p] for p, _ in places], [samples[p][g].text for p, g in places])) if places else []
@@ -97,6 +115,8 @@ def rollout_metrics(groups: Sequence[RolloutGroup]) -> dict[str, Any]:
     valid = [[r for r in group.rewards if r is not None] for group in groups]
     successes = [sum(r > 0 for r in group) for group in valid]
     lengths = [len(ids) for group in groups for ids in group.completion_ids if ids]
+    dead = sum(len(group) < 2 or max(group) == min(group) for group in valid)
+    lucky = sum(1 <= k <= LUCKY and k < len(group) for k, group in zip(successes, valid, strict=True))
     return {
         "reward/mean": fmean(rewards) if rewards else None,
         "reward/std": pstdev(rewards) if rewards else None,
@@ -104,9 +124,12 @@ def rollout_metrics(groups: Sequence[RolloutGroup]) -> dict[str, Any]:
         "truncated": sum(sum(group.truncated) for group in groups),
         "rollouts": sum(len(group.verdicts) for group in groups),
         "groups": len(groups),
-        "dead_groups": sum(len(group) < 2 or max(group) == min(group) for group in valid),
-        "lucky_groups": sum(1 <= k <= 2 and k < len(group) for k, group in zip(successes, valid, strict=True)),
+        "dead_groups": dead,
+        "dead_share": dead / len(groups),
+        "lucky_groups": lucky,
+        "lucky_share": lucky / len(groups),
         "completion_tokens": fmean(lengths) if lengths else None,
+        "tokens/sampled": sum(lengths),
     }
 
 

@@ -16,9 +16,24 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
+from pivot_envs.contracts import Prompt
 from pivot_envs.errors import ConfigError, PolicyError
 from pivot_envs.records import Sampling
 from pivot_envs.trainer.prefix import forward
+
+Drawn = tuple[list[list[int]], list[list[float]]]
+"""Token ids and log-probabilities of each completion of one prompt."""
+
+
+@dataclass(frozen=True)
+class SampleRequest:
+    """So many completions of a prompt, drawn from random streams made of seed, prompt id and index."""
+
+    prompt: Prompt
+    n: int
+    seed: int
+    first: int = 0
+    """Index of the first."""
 
 
 def check_sampling(sampling: Sampling, n: int) -> None:
@@ -46,8 +61,13 @@ class Prefill:
     cache: DynamicCache
     """Its keys and values, one row; the caller's own to change only where `shared` is False."""
     shared: bool
+    """The cache goes on growing with the next prompt; `layers` stay as they are."""
     tokens: int
     """Token positions the model ran for it."""
+    length: int
+    """Tokens of the prompt."""
+    layers: tuple[tuple[Tensor, Tensor], ...]
+    """Keys and values by layer, where the cache is shared."""
     config: Any
     """The model's, of which caches are made."""
 
@@ -57,8 +77,8 @@ class Prefill:
             self.cache.batch_repeat_interleave(rows)
             return self.cache
         copy = DynamicCache(config=self.config)
-        for source, layer in zip(self.cache.layers, copy.layers, strict=True):
-            layer.update(source.keys.expand(rows, -1, -1, -1), source.values.expand(rows, -1, -1, -1))
+        for (keys, values), layer in zip(self.layers, copy.layers, strict=True):
+            layer.update(keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1))
         return copy
 
 
@@ -79,7 +99,7 @@ class GrowingCache:
         self._cache: DynamicCache | None = None
         self._weights: tuple[int, ...] = ()
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def prefill(self, prompt_id: str, ids: Sequence[int]) -> Prefill:
         """Run what of the prompt is not in the cache; at least its last token, whose logits are needed."""
         trajectory = prompt_id.rpartition("/")[0]
@@ -88,11 +108,12 @@ class GrowingCache:
         device = next(self.model.parameters()).device
         rest_1T = torch.tensor([list(ids[kept:])], dtype=torch.long, device=device)
         logits_1V = forward(self.model, rest_1T, cache, keep=1)[:, -1]
-        shared = bool(trajectory) and _croppable(cache)
-        if shared:
+        shared = _croppable(cache)
+        if shared and trajectory:
             self._trajectory, self._ids, self._cache = trajectory, list(ids), cache
             self._weights = self._versions()
-        return Prefill(logits_1V, cache, shared, len(ids) - kept, self.model.config)
+        layers = tuple((layer.keys, layer.values) for layer in cache.layers) if shared else ()
+        return Prefill(logits_1V, cache, shared, len(ids) - kept, len(ids), layers, self.model.config)
 
     def _continued(self, trajectory: str, ids: Sequence[int]) -> tuple[DynamicCache, int]:
         """Return the cache to go on with and how many of these ids it holds."""
@@ -120,11 +141,11 @@ def _croppable(cache: DynamicCache) -> bool:
 # Decoding -----------------------------------------------------------------------------------------------------------
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def decode(
     model: nn.Module, prefill: Prefill, uniforms_GT: Tensor, sampling: Sampling, stop_ids: frozenset[int]
-) -> tuple[list[list[int]], list[list[float]]]:
-    """Return token ids and log-probabilities of each row, drawn token by token; finished rows leave the batch."""
+) -> Drawn:
+    """Return what is drawn for one prompt, token by token; finished rows leave the batch."""
     count, limit = uniforms_GT.shape
     logits_GV = prefill.logits_1V.expand(count, -1)
     cache = prefill.expanded(count)

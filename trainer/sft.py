@@ -7,7 +7,8 @@ compares with. The prompt is never trained on.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
@@ -16,31 +17,17 @@ from typing import Any
 import numpy as np
 import torch
 
+from pivot_envs.actions import encode, from_message
 from pivot_envs.contracts import Prompt
 from pivot_envs.errors import ConfigError, PolicyError
-from pivot_envs.trainer.checkpoints import RunFolder
+from pivot_envs.records import content_hash
+from pivot_envs.scoring import Scorer
+from pivot_envs.trainer.config import SFTConfig
 from pivot_envs.trainer.model import TransformersPolicy
 from pivot_envs.trainer.prefix import forward, padded, token_logprobs
+from pivot_envs.trainer.run import Run
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class SFTConfig:
-    """How long and how hard to imitate. All values are ours."""
-
-    epochs: int = 3
-    """Passes over the examples."""
-    batch_size: int = 16
-    """Sequences of one optimizer step; the turns of one conversation are one sequence where prompts allow it."""
-    micro_batch: int = 8
-    """Sequences run together."""
-    lr: float = 3e-4
-    """AdamW learning rate, constant."""
-    max_grad_norm: float = 1.0
-    """Gradient norm is clipped here."""
-    seed: int = 0
-    """Decides the order of examples."""
 
 
 @dataclass(frozen=True)
@@ -70,45 +57,59 @@ def train_sft(
     config: SFTConfig,
     out_dir: str | Path | None = None,
     on_step: Callable[[Mapping[str, Any]], None] | None = None,
+    resume: bool = False,
 ) -> SFTResult:
-    """Train the policy in place; with `out_dir`, write manifest.json, metrics.jsonl and the policy there."""
+    """Train the policy in place; with `out_dir`, write manifest.json, metrics.jsonl, checkpoints and the policy there.
+
+    With `resume` a run that was stopped goes on from its last checkpoint, equal to one that never stopped.
+
+    Raises:
+        ConfigError: no example fits the policy, or the folder holds a run already.
+        FingerprintMismatch: resuming with another config or other examples.
+        PolicyError: the gradient is not finite.
+        Unwritten: a file of the run could not be written, most often for want of space.
+        KeyboardInterrupt: Ctrl-C. It leaves a checkpoint behind.
+    """
     rows = _rows(policy, examples)
     turns = sum(row.turns for row in rows)
     if not rows:
         raise ConfigError(
             f"none of {len(examples)} examples fits {policy.name}: at most {policy.max_prompt_tokens} tokens"
         )
-    folder = None if out_dir is None else RunFolder(Path(out_dir), {})
-    if folder:
-        folder.create(
-            {"stage": "sft", "config": asdict(config), "policy": policy.name, "examples": turns, "rows": len(rows)}
-        )
     optimizer = torch.optim.AdamW(policy.model.parameters(), lr=config.lr, weight_decay=0.0)
-    losses = []
-    for step, batch in enumerate(_batches(rows, config), 1):
-        started = perf_counter()
-        tokens = sum(sum(row.written) for row in batch)
-        optimizer.zero_grad(set_to_none=True)
-        loss = _accumulate(policy, batch, tokens, config.micro_batch)
-        norm = torch.nn.utils.clip_grad_norm_(policy.model.parameters(), config.max_grad_norm)
-        if not bool(torch.isfinite(norm)):
-            raise PolicyError(f"step {step}: gradient norm is {float(norm)}; lower lr (now {config.lr})")
-        optimizer.step()
-        losses.append(loss)
-        row = {
-            "step": step,
-            "loss": loss,
-            "grad_norm": float(norm),
-            "tokens": tokens,
-            "seconds": perf_counter() - started,
-        }
-        if folder:
-            folder.append_metrics(row)
-        if on_step:
-            on_step(row)
-    if folder:
-        policy.save(folder.path / "policy")
-    return SFTResult(len(losses), losses[0], losses[-1], len(examples) - turns)
+    identity = {"config": config.hash, "examples": content_hash([[row.ids, row.written] for row in rows])}
+    run = Run(out_dir, policy, optimizer, identity, config.checkpoint_every, profiling_rollouts=0)
+    manifest = {"stage": "sft", "config": asdict(config), "policy": policy.name, "examples": turns, "rows": len(rows)}
+    run.begin(manifest, resume, config.tensorboard)
+    steps = config.epochs * math.ceil(len(rows) / config.batch_size)
+    with run.saved_on_error():
+        while run.step < steps:
+            started, batch = perf_counter(), _batch(rows, run.step, config)
+            with run.update():
+                row = {"step": run.step + 1, **_update(policy, optimizer, batch, config)}
+                row["seconds"] = row["seconds/update"] = perf_counter() - started
+                run.record(row)
+            if on_step:
+                on_step(row)
+        if run.path is not None:
+            run.save()
+            policy.save(run.path / "policy")
+    losses = [row["loss"] for row in run.all_rows()] or [math.nan]
+    return SFTResult(run.step, losses[0], losses[-1], len(examples) - turns)
+
+
+def demonstrations(scorer: Scorer, ids: list[str], policy: TransformersPolicy) -> list[SFTExample]:
+    """Return the demonstrated turns of some candidates as a policy of this codec and prompt style would write them."""
+    domain, examples = scorer.bench.domain, []
+    for candidate_id in ids:
+        candidate = scorer.candidate(candidate_id)
+        shown = domain.visible([*candidate.prefix, candidate.message], policy.prompt_style)[-1]
+        examples.append(
+            SFTExample(
+                scorer.prompt(candidate_id, policy.prompt_style), encode(from_message(shown), policy.action_codec)
+            )
+        )
+    return examples
 
 
 @dataclass
@@ -146,11 +147,29 @@ def _rows(policy: TransformersPolicy, examples: Sequence[SFTExample]) -> list[_R
     return rows
 
 
-def _batches(rows: Sequence[_Row], config: SFTConfig) -> Iterator[list[_Row]]:
-    for epoch in range(config.epochs):
-        order = np.random.default_rng([config.seed, epoch]).permutation(len(rows))
-        for start in range(0, len(order), config.batch_size):
-            yield [rows[i] for i in order[start : start + config.batch_size]]
+def _batch(rows: Sequence[_Row], step: int, config: SFTConfig) -> list[_Row]:
+    """Return the sequences of one step: a function of the step alone, so the step is the position of a run."""
+    epoch, batch = divmod(step, math.ceil(len(rows) / config.batch_size))
+    order = np.random.default_rng([config.seed, epoch]).permutation(len(rows))
+    return [rows[i] for i in order[batch * config.batch_size : (batch + 1) * config.batch_size]]
+
+
+def _update(
+    policy: TransformersPolicy, optimizer: torch.optim.Optimizer, batch: list[_Row], config: SFTConfig
+) -> dict[str, Any]:
+    tokens = sum(sum(row.written) for row in batch)
+    optimizer.zero_grad(set_to_none=True)
+    loss = _accumulate(policy, batch, tokens, config.micro_batch)
+    norm = torch.nn.utils.clip_grad_norm_(policy.model.parameters(), config.max_grad_norm)
+    if not bool(torch.isfinite(norm)):
+        raise PolicyError(f"gradient norm is {float(norm)}; lower lr (now {config.lr})")
+    optimizer.step()
+    return {
+        "loss": loss,
+        "grad_norm": float(norm),
+        "tokens": tokens,
+        "tokens/forwarded": sum(len(row.ids) for row in batch),
+    }
 
 
 def _accumulate(policy: TransformersPolicy, batch: list[_Row], tokens: int, micro_batch: int) -> float:

@@ -8,7 +8,17 @@ from pathlib import Path
 import tyro
 
 from pivot_envs.audit import AuditReport, audit, read_battery
-from pivot_envs.cli.screen import Flag, console, existing, print_json, progress, table, world_options
+from pivot_envs.cli.screen import (
+    FOUND,
+    Flag,
+    console,
+    error_console,
+    existing,
+    print_json,
+    progress,
+    table,
+    world_options,
+)
 from pivot_envs.domains import resolve
 from pivot_envs.errors import ConfigError
 
@@ -17,7 +27,9 @@ from pivot_envs.errors import ConfigError
 class Audit:
     """Judge labelled action pairs and compare with their truth, beside the string baselines.
 
-    Rows are `{id, demonstrated, candidate, truth, kind?}` plus what the domain needs; see docs/formats.md.
+    Rows are `{id, demonstrated, candidate, truth, kind?}` plus what the domain needs; see docs/formats.md. Ids are
+    unique; a row without one is named by its line. A row whose prefix calls a tool that is not there is reported and
+    not scored, and so is one on which the verifier fails: exit code 3.
     """
 
     battery: tyro.conf.Positional[Path]
@@ -52,22 +64,33 @@ class Audit:
             print_json(report.as_dict())
         else:
             _print(report)
-        return 0
+        _tell_unusual(report)
+        return FOUND if report.not_restored or report.total.failed or not report.total.rows else 0
+
+
+def _tell_unusual(report: AuditReport) -> None:
+    if report.not_restored:
+        error_console().print(f"not scored: {report.not_restored} rows whose state cannot be built")
+    if report.prefix_failures:
+        shown = ", ".join(report.prefix_failures[:5]) + (", ..." if len(report.prefix_failures) > 5 else "")
+        error_console().print(f"{len(report.prefix_failures)} scored rows have a refused call in their prefix: {shown}")
+    if not report.total.rows:
+        error_console().print("no row was scored")
 
 
 def _print(report: AuditReport) -> None:
-    columns = ["", "rows", "agreement", "false accepts", "false rejects", "abstained", "failed"]
-    tallies = [("effect verifier", report.total), *report.baselines.items()]
+    columns = ["rows", "agreement", "false accepts", "false rejects", "abstained", "failed"]
+    tallies = [("effect", report.total), *report.baselines.items()]
     rows = [
         (name, t.rows, _share(t.agreement), t.false_accepts, t.false_rejects, t.abstained, t.failed)
         for name, t in tallies
     ]
-    table("agreement with the labels", columns, rows)
+    table("agreement with the labels", ["judged by", *columns], rows)
     if len(report.by_kind) > 1:
         kinds = sorted(report.by_kind.items(), key=lambda item: (item[1].agreement or 0, item[0]))
         table(
-            "by kind",
-            columns,
+            "the effect verifier by kind",
+            ["kind", *columns],
             [
                 (name, t.rows, _share(t.agreement), t.false_accepts, t.false_rejects, t.abstained, t.failed)
                 for name, t in kinds

@@ -7,35 +7,31 @@ there is no training, without tau2 no official domain.
 from __future__ import annotations
 
 import importlib.util
-import json
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pivot_envs import selection
 from pivot_envs.audit import audit
+from pivot_envs.cli.first_look import show_judgement
 from pivot_envs.cli.learning import noisy, open_scorer
-from pivot_envs.cli.report import write_report
-from pivot_envs.cli.screen import Flag, console, existing, table
-from pivot_envs.contracts import Domain, Policy
+from pivot_envs.cli.report import COLUMNS, cells, write_report
+from pivot_envs.cli.screen import Flag, at_least, console, existing, table
+from pivot_envs.contracts import Domain
 from pivot_envs.domains import get_domain
 from pivot_envs.domains.tau2.mutants.battery import battery
-from pivot_envs.env import PivotEnv
-from pivot_envs.errors import ConfigError, MissingDependency
+from pivot_envs.errors import MissingDependency
 from pivot_envs.formats import reader
-from pivot_envs.pivots import SelectorConfig, make_header, select, write_pivots
+from pivot_envs.pivots import make_header, select, write_pivots
 from pivot_envs.profiles import read_profiles
 from pivot_envs.profiling import ProfileConfig, profile
-from pivot_envs.records import Action, Candidate, Sampling, ToolCall
-from pivot_envs.scoring import Scorer
+from pivot_envs.selectors import SelectorConfig
 from pivot_envs.trajectories import write_trajectories
 
 OFFICIAL = ("retail", "airline", "telecom")
-STYLE = "compact"
 
 
 @dataclass
@@ -45,85 +41,71 @@ class _Findings:
     started: float = field(default_factory=time.perf_counter)
     stages: list[tuple[str, str, float]] = field(default_factory=list)
     """(stage, result, seconds)."""
-    arms: list[dict[str, Any]] = field(default_factory=list)
-    selection: selection.SelectionReport | None = None
-    curve: list[dict[str, Any]] = field(default_factory=list)
     turns: list[str] = field(default_factory=list)
     """Judged turns, rendered."""
+    comparison: Any = None
+    """`comparison.Comparison`, where torch is installed."""
     not_run: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Demo:
-    """Run the whole road on the embedded helpdesk domain and write a report; about two minutes on two idle cores."""
+    """Run the whole road on the embedded helpdesk domain and write a report; some minutes on two idle cores.
+
+    A small policy that is shipped with the package is profiled, improved by imitation and by pivots, and evaluated on
+    tasks that neither saw. Exit code 0 whatever the figures say.
+    """
 
     output: Path = Path("runs/demo")
     """Folder for the files of every stage and report.html; files of those names are replaced."""
     tasks: int = 120
     """Train tasks to demonstrate."""
-    profiled: int = 40
+    profiled: int = 120
     """Trajectories whose turns are profiled."""
     k: int = 8
     """Rollouts per candidate."""
     audited: int = 8
     """Tasks whose reference actions are varied for the audit."""
-    steps: int = 8
+    steps: int = 30
     """GRPO steps."""
-    sft_epochs: int = 10
-    """Passes over the demonstrations that give the small policy its competence."""
+    sft_epochs: int = 3
+    """Passes of the sft arm over the demonstrations."""
+    episodes: int = 200
+    """Whole episodes to evaluate each policy on."""
     recorded: Path | None = None
     """A tau2 results.json of the retail domain to restore as well, where the official domains are installed."""
     no_training: Flag = False
-    """Leave the model out: profile with the scripted test policy and stop after selection."""
+    """Leave the models out: profile with the scripted test policy and stop after selection."""
 
     def run(self) -> int:
-        """Run every stage; exit 0 whatever the figures say."""
+        """Run every stage."""
+        for name, least in (("tasks", 1), ("profiled", 1), ("k", 2), ("steps", 1), ("sft_epochs", 1), ("episodes", 1)):
+            at_least(getattr(self, name), least, f"--{name.replace('_', '-')}")
         if self.recorded is not None:
             existing(self.recorded, "--recorded")
         self.output.mkdir(parents=True, exist_ok=True)
         found = _Findings()
         trained = not self.no_training and _has_torch()
-        console().print("1. a turn restored, and two actions judged by what they do")
-        found.turns = _show_judgement()
-        console().print(
-            f"\nnext: {13 if trained else 9} stages, about {_shown(self._seconds(trained))} on two idle cores\n"
-        )
-        trajectories = _stage(found, "2. demonstrate", lambda: self._demonstrate("train", self.tasks))
-        held_out = _stage(found, "3. held-out tasks", lambda: self._demonstrate("test", None))
-        _stage(found, "4. replay and check", lambda: _check(trajectories))
-        _stage(found, "5. audit on varied actions", lambda: _audit(self.audited), seconds=0.4 * self.audited)
-        if trained:
-            self._train(found, trajectories, held_out)
-        else:
-            found.not_run.append("training: " + ("left out by --no-training" if self.no_training else _no_torch()))
-            scorer = open_scorer(trajectories, "effect", "message", "full", None)
-            _stage(found, "6. profile (scripted test policy)", lambda: self._profile(scorer, noisy(scorer), "full"))
-            _stage(found, "7. select", lambda: self._select(found, trajectories, scorer))
+        console().print("a turn restored, and three actions judged by what they do")
+        found.turns = show_judgement()
+        console().print("\nthe stages; estimates are for two idle cores\n")
+        trajectories = _stage(found, "demonstrate", lambda: self._demonstrate("train", self.tasks))
+        held_out = _stage(found, "demonstrate test tasks", lambda: self._demonstrate("test", None))
+        _stage(found, "replay and check", lambda: _check(trajectories))
+        _stage(found, "audit on varied actions", lambda: _audit(self.audited), 0.4 * self.audited)
         for name in OFFICIAL:
             _stage(found, f"official domain {name}", partial(_official, name, self.recorded, found))
+        if trained:
+            self._compare(found, trajectories, held_out)
+        else:
+            found.not_run.append("training: " + ("left out by --no-training" if self.no_training else _no_torch()))
+            _stage(found, "profile and select (scripted test policy)", lambda: self._profile(trajectories))
         found.not_run += [
             "docker sandboxes, search and a language model judge: not part of this version",
             "GPU: this run used the CPU only",
         ]
         self._finish(found)
         return 0
-
-    def _seconds(self, trained: bool) -> float:
-        """Estimate the whole run; seconds per unit measured on two cores."""
-        model = self._sft_seconds + self._profile_seconds + self._grpo_seconds + 30
-        return 15 + 0.4 * self.audited + (model if trained else 10)
-
-    @property
-    def _sft_seconds(self) -> float:
-        return 0.04 * self.tasks * self.sft_epochs
-
-    @property
-    def _profile_seconds(self) -> float:
-        return 0.08 * self.profiled * self.k
-
-    @property
-    def _grpo_seconds(self) -> float:
-        return 2.5 * self.steps
 
     def _demonstrate(self, split: str, limit: int | None) -> tuple[str, Path]:
         domain = get_domain("tau2", "helpdesk")
@@ -132,70 +114,48 @@ class Demo:
         count = write_trajectories(path, (domain.demonstrate(task, 0) for task in tasks))
         return f"{count} trajectories", path
 
-    def _profile(self, scorer: Scorer, policy: Policy, style: str) -> tuple[str, int]:
+    def _profile(self, trajectories: Path) -> tuple[str, None]:
+        scorer = open_scorer(trajectories, "effect", "message", "full", None)
         path = self.output / "profiles.jsonl"
         path.unlink(missing_ok=True)
         names = list(dict.fromkeys(i.rpartition("/")[0] for i in scorer.ids()))[: self.profiled]
         chosen = [i for i in scorer.ids() if i.rpartition("/")[0] in set(names)]
-        config = ProfileConfig(k=self.k, prompt_style=style, sampling=Sampling(max_tokens=64))
-        summary = profile(scorer, policy, config, path, candidates=chosen, trajectories=self.output / "train.jsonl")
-        told = f"{summary.candidates} turns x {self.k} = {summary.rollouts} rollouts, {summary.failed} failed"
-        return told, summary.rollouts
-
-    def _select(self, found: _Findings, trajectories: Path, scorer: Scorer) -> tuple[str, int]:
-        profiles = read_profiles(self.output / "profiles.jsonl")
-        chosen = select(profiles.profiles, SelectorConfig(), excluded=profiles.excluded)
-        found.selection = selection.report(chosen)
-        header = make_header(profiles.provenance, SelectorConfig(), trajectories)
-        write_pivots(self.output / "pivots.jsonl", header, chosen.kept)
-        return f"{len(chosen.kept)} pivots of {found.selection.candidates} turns (Eq. 5)", len(chosen.kept)
-
-    def _train(self, found: _Findings, trajectories: Path, held_out: Path) -> None:
-        from pivot_envs.cli import training  # torch, known to be installed here
-
-        scorer = open_scorer(trajectories, "effect", "hermes", STYLE, None)
-        judge = open_scorer(held_out, "effect", "hermes", STYLE, None, split="test")
-        policy = training.tiny_policy(scorer, trajectories, STYLE)
-        sft = self.output / "sft"
-        work = lambda: training.warm_up(policy, scorer, self.sft_epochs, sft)  # noqa: E731
-        _stage(found, "6. imitate (SFT)", work, self._sft_seconds)
-        rollouts = _stage(found, "7. profile", lambda: self._profile(scorer, policy, STYLE), self._profile_seconds)
-        kept = _stage(found, "8. select", lambda: self._select(found, trajectories, scorer))
-        before = _stage(found, "9. held-out turns, before", lambda: training.held_out_turns(policy, judge), 15)
-        found.arms.append({"arm": "sft", "held-out turns accepted": before, "rollouts": 0})
-        if kept < 2:
-            found.not_run.append(f"GRPO: {kept} pivots are too few; raise --profiled or --sft-epochs")
-            return
-        pivots = self.output / "pivots.jsonl"
-        run = self.output / "grpo"
-        result = _stage(
-            found,
-            "10. GRPO",
-            lambda: training.demo_grpo(policy, pivots, trajectories, STYLE, self.steps, run),
-            self._grpo_seconds,
+        profile(scorer, noisy(scorer), ProfileConfig(k=self.k), path, candidates=chosen, trajectories=trajectories)
+        profiles = read_profiles(path)
+        kept = select(profiles.profiles, SelectorConfig(), excluded=profiles.excluded).kept
+        write_pivots(
+            self.output / "pivots.jsonl", make_header(profiles.provenance, SelectorConfig(), trajectories), kept
         )
-        found.curve = list(result.metrics)
-        after = _stage(found, "11. held-out turns, after", lambda: training.held_out_turns(policy, judge), 15)
-        trained = sum(int(row["rollouts"]) for row in result.metrics)
-        found.arms.append({"arm": "sft then pivot", "held-out turns accepted": after, "rollouts": rollouts + trained})
+        return f"{len(kept)} pivots of {len(chosen)} turns (Eq. 5)", None
+
+    def _compare(self, found: _Findings, trajectories: Path, held_out: Path) -> None:
+        from pivot_envs.trainer import comparison  # torch, known to be installed here
+
+        comparing = comparison.Comparing(
+            self.output, trajectories, held_out, self.profiled, self.k, self.steps, self.sft_epochs, self.episodes
+        )
+        found.comparison = comparing.run(partial(_stage, found))
+        if found.comparison.missing:
+            found.not_run.append(found.comparison.missing)
 
     def _finish(self, found: _Findings) -> None:
         seconds = time.perf_counter() - found.started
         table("what came of it", ["stage", "result", "s"], [(n, r, f"{s:.1f}") for n, r, s in found.stages])
-        for arm in found.arms:
-            accepted = arm["held-out turns accepted"]
-            console().print(
-                f"{arm['arm']}: {accepted.share:.3f} of held-out turns accepted "
-                f"(95 % {accepted.low:.3f}-{accepted.high:.3f}), {arm['rollouts']} rollouts including profiling"
-            )
-        if len(found.arms) == 2:
-            console().print(_words(found.arms))
+        told: Sequence[str] = ()
+        if found.comparison is not None:
+            from pivot_envs.trainer import comparison
+
+            console().print()
+            table("on test tasks, whose customers no policy has seen", COLUMNS, map(cells, found.comparison.rows))
+            told = comparison.words(found.comparison.rows)
+            for line in told:
+                console().print(line)
         console().print("\nnot run here:")
         for line in found.not_run:
             console().print(f"  {line}")
         report = self.output / "report.html"
-        write_report(report, {**vars(found), "seconds": seconds})
-        console().print(f"\n{seconds:.0f} s; report: {report}")
+        write_report(report, found.stages, found.turns, found.not_run, seconds, found.comparison, told)
+        console().print(f"\n{_shown(seconds)}; report: {report}")
 
 
 def _stage(found: _Findings, name: str, work: Callable[[], tuple[str, Any]], seconds: float = 0.0) -> Any:
@@ -228,77 +188,6 @@ def _has_torch() -> bool:
 
 def _no_torch() -> str:
     return "torch is not installed: pip install 'pivot-envs[train]'"
-
-
-def _show_judgement() -> list[str]:
-    """Restore a turn that changes the world and judge a prudent, a wrong and an empty action there."""
-    env = PivotEnv("tau2", render_mode="ansi")
-    shown = []
-    try:
-        turn = _writing_turn(env)
-        demonstrated = env.bench.domain.demonstration(turn)
-        for told, action in _variants(env.bench.domain, demonstrated):
-            env.reset(options={"pivot_id": turn.candidate_id})
-            _, reward, *_ = env.step(action)
-            verdict = env.verdict
-            assert verdict is not None
-            console().print(f"  {told}: reward {reward:g} ({verdict.outcome}, {verdict.reason})")
-            if verdict.evidence:
-                console().print(f"    {json.dumps(dict(verdict.evidence), default=str)[:300]}")
-            shown.append(env.render() or "")
-    finally:
-        env.close()
-    return shown
-
-
-def _writing_turn(env: PivotEnv) -> Candidate:
-    """Return the first recorded turn whose call changes the world."""
-    for pivot_id in env.bench.source.ids():
-        candidate = env.bench.source.get(pivot_id)
-        state = env.bench.restore(candidate)
-        changed = (
-            state.execute(env.bench.domain.demonstration(candidate)).delta
-            if candidate.message.get("tool_calls")
-            else {}
-        )
-        state.close()
-        if changed:
-            return candidate
-    raise ConfigError("no recorded turn changes anything")
-
-
-def _variants(domain: Domain, demonstrated: Action) -> list[tuple[str, dict[str, Any]]]:
-    """Return named assistant messages: the demonstration after a prudent read, with one argument changed, and none."""
-    call = demonstrated.calls[0]
-    read = ToolCall("get_account", {"customer_id": call.arguments.get("customer_id", "")})
-    name, value = next((n, v) for n, v in reversed(list(call.arguments.items())) if n != "customer_id")
-    wrong = replace(call, arguments={**call.arguments, name: _other(value)})
-    return [
-        ("the demonstrated call after a prudent look-up", _message(read, call)),
-        (f"the same call with another {name}", _message(wrong)),
-        ("a friendly message instead", {"role": "assistant", "content": "All done!"}),
-    ]
-
-
-def _other(value: Any) -> Any:
-    if isinstance(value, int | float):
-        return value + 1
-    return {"basic": "fast", "fast": "max", "max": "giga", "giga": "basic"}.get(value, f"{str(value)[:-1]}9")
-
-
-def _message(*calls: ToolCall) -> dict[str, Any]:
-    return {
-        "role": "assistant",
-        "content": "",
-        "tool_calls": [
-            {
-                "id": f"call_{n}",
-                "type": "function",
-                "function": {"name": c.name, "arguments": json.dumps(dict(c.arguments))},
-            }
-            for n, c in enumerate(calls)
-        ],
-    }
 
 
 def _check(path: Path) -> tuple[str, None]:
@@ -345,11 +234,3 @@ def _install() -> str:
     from pivot_envs.domains.tau2.official.package import INSTALL
 
     return INSTALL
-
-
-def _words(arms: Sequence[Mapping[str, Any]]) -> str:
-    before, after = (arm["held-out turns accepted"] for arm in arms)
-    if before.low <= after.share <= before.high:
-        return "The difference lies within the interval: this short run shows that the road works, not a gain."
-    moved = "raised" if after.share > before.share else "lowered"
-    return f"PivotRL {moved} the share of accepted held-out turns in this run."

@@ -11,6 +11,7 @@ import tyro
 from pivot_envs import selection
 from pivot_envs.cli.screen import (
     Flag,
+    at_least,
     console,
     error_console,
     existing,
@@ -21,17 +22,21 @@ from pivot_envs.cli.screen import (
 )
 from pivot_envs.contracts import Policy
 from pivot_envs.domains import resolve
+from pivot_envs.duplicates import duplicate_prefixes
+from pivot_envs.duplicates import lines as duplicate_lines
 from pivot_envs.endpoint import EndpointConfig, EndpointPolicy
 from pivot_envs.errors import ConfigError
-from pivot_envs.pivots import SelectorConfig, make_header, select, write_pivots
-from pivot_envs.policy import NoisyDemonstrationPolicy
+from pivot_envs.pivots import make_header, select, write_pivots
+from pivot_envs.policy import CONTEXT_FULL, NoisyDemonstrationPolicy
 from pivot_envs.profiles import read_profiles
-from pivot_envs.profiling import ProfileConfig, ProfileSummary, Progress, profile
+from pivot_envs.profiling import SHORTER, ProfileConfig, ProfileSummary, Progress, profile
 from pivot_envs.scoring import Scorer
+from pivot_envs.selectors import SelectorConfig
 from pivot_envs.trajectories import read_trajectories
 
 NOISY = "noisy-demonstration"
 NOTHING_KEPT = 3
+NOTHING_PROFILED = 3
 
 
 def first_domain(trajectories: Path) -> str:
@@ -63,8 +68,9 @@ class ProfileCommand:
     """Draw K one-turn rollouts of a frozen policy at every candidate and verify each.
 
     Appends to the output, one trajectory at a time; the same command goes on where it was interrupted. A policy is a
-    folder or hub name of a transformers model, the URL of an OpenAI-compatible server (with --model; the key comes from
-    OPENAI_API_KEY), or `noisy-demonstration`, a test policy that sees the answer.
+    folder or hub name of a transformers model, `helpdesk-base` (small, shipped for the demo), the URL of an
+    OpenAI-compatible server (with --model; the key comes from OPENAI_API_KEY), or `noisy-demonstration`, a test policy
+    that sees the answer.
     """
 
     trajectories: tyro.conf.Positional[Path]
@@ -72,7 +78,7 @@ class ProfileCommand:
     output: Path
     """The profiles.jsonl to write or go on with."""
     policy: str = NOISY
-    """Folder, hub name, http(s) URL, or noisy-demonstration."""
+    """Folder, hub name, helpdesk-base, http(s) URL, or noisy-demonstration."""
     model: str = ""
     """Model name at the server, where the policy is a URL."""
     revision: str = ""
@@ -89,6 +95,7 @@ class ProfileCommand:
 
     def run(self) -> int:
         """Profile and print a summary."""
+        at_least(self.limit, 1, "--limit")
         existing(self.trajectories, "TRAJECTORIES")
         writable(self.output, "--output", self.trajectories)
         make, codec = self._policy()
@@ -109,26 +116,40 @@ class ProfileCommand:
                 progress=show,
             )
         _print_summary(summary)
-        return 0
+        read = read_trajectories(self.trajectories)
+        for line in duplicate_lines(duplicate_prefixes(read, only=chosen)):
+            console().print(line)
+        if summary.rollouts == 0:
+            error_console().print("no candidate has a profile: see the reasons above")
+        return 0 if summary.rollouts else NOTHING_PROFILED
 
     def _policy(self) -> tuple[Any, str]:
         """Return a function that makes the policy of a scorer, and the codec it writes."""
         if self.policy == NOISY:
             return noisy, NoisyDemonstrationPolicy.action_codec
-        if self.policy.startswith(("http://", "https://")):
-            if not self.model:
-                raise ConfigError(f"--policy {self.policy} is a server; name its model with --model")
-            config = EndpointConfig(base_url=self.policy, model=self.model, revision=self.revision)
-            return (lambda _: EndpointPolicy(config)), EndpointPolicy.action_codec
-        from pivot_envs.trainer.model import load_policy  # torch and transformers, only where a model is asked for
-
-        local = load_policy(self.policy, device=self.device)
-        return (lambda _: local), local.action_codec
+        policy = open_policy(self.policy, self.model, self.revision, self.device)
+        return (lambda _: policy), policy.action_codec
 
 
 def noisy(scorer: Scorer) -> Policy:
     """Return the test policy for a scorer's candidates."""
     return NoisyDemonstrationPolicy(lambda pivot_id: scorer.bench.domain.demonstration(scorer.candidate(pivot_id)))
+
+
+def open_policy(name: str, model: str = "", revision: str = "", device: str = "cpu", **settings: Any) -> Policy:
+    """Return a policy by folder, hub name, the name of a shipped one, or the URL of a server.
+
+    Raises:
+        ConfigError: a server without the name of its model, or no such device.
+        PolicyError: no such model.
+    """
+    if name.startswith(("http://", "https://")):
+        if not model:
+            raise ConfigError(f"--policy {name} is a server; name its model with --model")
+        return EndpointPolicy(EndpointConfig(base_url=name, model=model, revision=revision))
+    from pivot_envs.trainer.model import load_policy  # torch and transformers, only where a model is asked for
+
+    return load_policy(name, device=device, **settings)
 
 
 def _first_trajectories(ids: list[str], limit: int | None) -> list[str]:
@@ -142,18 +163,20 @@ def _first_trajectories(ids: list[str], limit: int | None) -> list[str]:
 def _print_summary(summary: ProfileSummary) -> None:
     console().print(
         f"{summary.candidates} candidates of {summary.trajectories} trajectories profiled, "
-        f"{summary.rollouts} rollouts: {summary.failed} failed, {summary.abstained} abstained; "
+        f"{summary.rollouts} rollouts: {summary.failed} failed, {summary.abstained} abstained, "
+        f"{summary.stopped_early} candidates stopped early; "
         f"{summary.resumed} trajectories were done before"
     )
     for reason, count in {**summary.excluded, **summary.failures}.items():
-        console().print(f"  {reason}: {count}")
+        console().print(f"  {reason}: {count}" + (f". {SHORTER}" if reason == CONTEXT_FULL else ""))
 
 
 @dataclass(frozen=True)
 class SelectCommand:
     """Keep the pivots of a profiles file: Eq. 5 (variance above 0 and mean below lambda_diff), a reason for the rest.
 
-    Exit code 3 if nothing was kept.
+    With --random-control as many are kept, but drawn from all profiled candidates: what filtering has to beat. Exit
+    code 3 if nothing was kept.
     """
 
     profiles: tyro.conf.Positional[Path]
@@ -174,7 +197,7 @@ class SelectCommand:
             raise ConfigError(
                 f"--output {self.output} must stand beside {self.trajectories}: pivots refer to it by file name"
             )
-        found = read_profiles(existing(self.profiles, "PROFILES"))
+        found = read_profiles(existing(self.profiles, "PROFILES", "profiles"))
         header = make_header(found.provenance, self.config, self.trajectories)
         chosen = select(found.profiles, self.config, excluded=found.excluded)
         write_pivots(self.output, header, chosen.kept)

@@ -6,32 +6,31 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import tyro
 
+from pivot_envs import duplicates
 from pivot_envs.candidates import candidates_of
 from pivot_envs.cli.screen import (
+    FOUND,
     Flag,
+    at_least,
     console,
     error_console,
     existing,
     open_domain,
     print_json,
-    table,
     tracked,
     writable,
 )
 from pivot_envs.contracts import Domain, ReplayReport
-from pivot_envs.errors import ConfigError, PivotEnvsError
+from pivot_envs.errors import ConfigError, PivotEnvsError, RecordError
 from pivot_envs.formats import reader
 from pivot_envs.records import Candidate, Trajectory
-from pivot_envs.trajectories import SkippedLines, read_trajectories, write_trajectories
-
-FOUND = 3
-"""Exit code: done, but something needs a look."""
+from pivot_envs.trajectories import SkippedLines, read_trajectories, replace_lines, write_trajectories
 
 
 @dataclass(frozen=True)
@@ -54,6 +53,8 @@ class Demonstrate:
     def run(self) -> int:
         """Write the file."""
         writable(self.output, "--output")
+        at_least(self.seeds, 1, "--seeds")
+        at_least(self.limit, 1, "--limit")
         domain = open_domain(self.domain, self.tau2_path)
         tasks = list(domain.tasks(self.split))[: self.limit]
         if not tasks:
@@ -71,33 +72,40 @@ class Import:
     """Convert a file of another tool into trajectories.jsonl."""
 
     file: tyro.conf.Positional[Path]
-    """The foreign file."""
+    """The foreign file; for tau2 also the folder that holds results.json and simulations/."""
     format: str
     """Its format: tau2 (a results.json), openai_chat (JSONL with `messages`)."""
     output: Path
     """The trajectories.jsonl to write."""
     domain: str | None = None
-    """The domain, where the file does not name it."""
+    """The domain, where the file does not name it; one that names another is refused."""
     skip_invalid: Flag = False
     """Leave broken records out, each reported, instead of stopping at the first."""
 
     def run(self) -> int:
         """Convert the file."""
-        existing(self.file, "FILE")
-        writable(self.output, "--output", self.file)
         read = reader(self.format)
+        if not (self.format == "tau2" and self.file.is_dir()):
+            existing(self.file, "FILE")
+        writable(self.output, "--output", self.file)
         skipped = SkippedLines()
         options: dict[str, Any] = {"skip_invalid": True, "on_error": skipped} if self.skip_invalid else {}
         turns: Counter[str] = Counter()
 
         def counted() -> Iterator[Trajectory]:
             for trajectory in read(self.file, domain=self.domain, **options):
+                if self.domain not in (None, trajectory.domain):
+                    raise ConfigError(
+                        f"{self.file}: {trajectory.trajectory_id!r} is of domain {trajectory.domain!r}, not of "
+                        f"{self.domain!r}; leave --domain out, or name that one"
+                    )
                 turns["trajectories"] += 1
                 turns["turns"] += len(trajectory.assistant_indices)
                 turns["calls"] += sum(
                     bool(trajectory.messages[i].get("tool_calls")) for i in trajectory.assistant_indices
                 )
                 yield trajectory
+            _refuse_empty(self.file, turns["trajectories"], skipped)
 
         write_trajectories(self.output, counted())
         console().print(
@@ -105,6 +113,13 @@ class Import:
             f"({turns['calls']} with calls) to {self.output}"
         )
         return _report_skipped(skipped)
+
+
+def _refuse_empty(path: Path, rows: int, skipped: SkippedLines) -> None:
+    """Refuse a file of which nothing was read: that is no result of 0."""
+    if not rows:
+        _report_skipped(skipped)
+        raise RecordError("it holds no trajectory" + (" that can be read" if len(skipped) else ""), file=str(path))
 
 
 def _report_skipped(skipped: SkippedLines) -> int:
@@ -148,8 +163,9 @@ class _Counts:
 class Check:
     """Replay trajectories and compare every observation with the recorded one.
 
-    Prints how many observations are exact, normalised (numbers, key order, null fields) or drifted, and which turns
-    are candidates. Exit code 3 if anything drifted or could not be replayed.
+    Prints how many observations are exact, normalised (numbers, key order, null fields) or drifted, which turns are
+    candidates, and how many of them share their prefix with another turn. Exit code 3 if anything drifted or could not
+    be replayed.
     """
 
     trajectories: tyro.conf.Positional[Path]
@@ -171,6 +187,7 @@ class Check:
         options: dict[str, Any] = {"skip_invalid": True, "on_error": skipped} if self.skip_invalid else {}
         counts = _Counts()
         read = list(read_trajectories(existing(self.trajectories, "TRAJECTORIES"), **options))
+        _refuse_empty(self.trajectories, len(read), skipped)
         for trajectory in tracked(read, "replaying"):
             domain = open_domain(self.domain or trajectory.domain, self.tau2_path)
             try:
@@ -183,15 +200,16 @@ class Check:
                 continue
             if self.twice:
                 _compare_digests(domain, trajectory, counts)
-        self._print(counts)
+        self._print(counts, duplicates.duplicate_prefixes(read))
         found = counts.unreadable or counts.observations["drift"] or counts.digests["different"]
         return max(_report_skipped(skipped), FOUND if found else 0)
 
-    def _print(self, counts: _Counts) -> None:
+    def _print(self, counts: _Counts, prefixes: duplicates.PrefixReport) -> None:
         if self.json:
             print_json(
                 {
                     **{k: v for k, v in vars(counts).items() if not isinstance(v, Counter)},
+                    "prefixes": asdict(prefixes),
                     "kept": counts.kept,
                     **{k: dict(v) for k, v in vars(counts).items() if isinstance(v, Counter)},
                 }
@@ -210,15 +228,15 @@ class Check:
             f"{counts.turns} assistant turns: {kinds['calls']} with calls, {kinds['text']} text, "
             f"{kinds['scripted']} scripted"
         )
-        table(
-            "turns",
-            ["", "turns"],
-            [("candidates kept", counts.kept), *((f"dropped: {r}", n) for r, n in counts.dropped.most_common())],
-        )
+        console().print(f"{counts.kept} of them are candidates")
+        for reason, turns in counts.dropped.most_common():
+            console().print(f"  {turns} dropped: {reason}")
         if counts.digests:
             console().print(
                 f"restored twice: {counts.digests['same']} same digest, {counts.digests['different']} different"
             )
+        for line in duplicates.lines(prefixes):
+            console().print(line)
 
 
 def _compare_digests(domain: Domain, trajectory: Trajectory, counts: _Counts) -> None:
@@ -252,11 +270,7 @@ class Candidates:
             writable(self.output, "--output", self.trajectories)
         lines = self._lines()
         if self.output:
-            count = 0
-            with self.output.open("w", encoding="utf-8") as file:
-                for line in lines:
-                    file.write(line + "\n")
-                    count += 1
+            count = replace_lines(self.output, lines)
             console().print(f"wrote {count} turns to {self.output}")
         else:
             for line in lines:
@@ -264,11 +278,14 @@ class Candidates:
         return 0
 
     def _lines(self) -> Iterator[str]:
+        read = 0
         for trajectory in read_trajectories(existing(self.trajectories, "TRAJECTORIES")):
+            read += 1
             domain = open_domain(trajectory.domain, self.tau2_path)
             for turn in domain.check(trajectory).turns:
                 if not (self.kept_only and turn.dropped):
                     yield json.dumps(_candidate_row(Candidate(trajectory, turn.turn), turn.kind, turn.dropped))
+        _refuse_empty(self.trajectories, read, SkippedLines())
 
 
 def _candidate_row(candidate: Candidate, kind: str, dropped: str) -> dict[str, Any]:

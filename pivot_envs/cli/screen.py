@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Protocol, TypeVar
 
 import tyro
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -18,8 +20,11 @@ from rich.table import Table
 from pivot_envs.contracts import Domain
 from pivot_envs.domains import get_domain, resolve
 from pivot_envs.errors import ConfigError, suggest
+from pivot_envs.kinds import expect_kind
 
 Item = TypeVar("Item")
+FOUND = 3
+"""Exit code: done, but something needs a look."""
 Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 """A switch that is off unless given."""
 
@@ -76,7 +81,7 @@ def tracked(items: Sequence[Item] | Iterable[Item], title: str) -> Iterator[Item
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Print a table; all columns but the first are aligned right."""
-    drawn = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
+    drawn = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for n, column in enumerate(columns):
         drawn.add_column(column, justify="left" if n == 0 else "right")
     for row in rows:
@@ -103,12 +108,27 @@ def world_options(family: str, domain: str, tau2_path: str | None) -> dict[str, 
     return {"path": tau2_path}
 
 
-def existing(path: Path, argument: str) -> Path:
-    """Return the path if it is a file; else say what is near."""
+def at_least(value: float | None, least: float, argument: str) -> None:
+    """Refuse a number below the least that can be meant; None is an option that was left out.
+
+    Raises:
+        ConfigError: naming the argument, its value and the least.
+    """
+    if value is not None and not value >= least:
+        raise ConfigError(f"{argument} {value}: expected at least {least}")
+
+
+def existing(path: Path, argument: str, kind: str = "") -> Path:
+    """Return the path if it is a file, of this kind (see `kinds.py`) if one is named; else say what is near."""
     if path.is_file():
+        if kind:
+            expect_kind(path, kind)
         return path
-    here = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-    raise ConfigError(f"{argument}: {path} is no file.{suggest(path.name, here)}")
+    if path.exists():
+        what = "a folder; name a file in it" if path.is_dir() else "a pipe or device; write its content to a file first"
+        raise ConfigError(f"{argument}: {path} is {what}")
+    here = [p.name for p in path.parent.iterdir() if p.is_file()] if path.parent.is_dir() else []
+    raise ConfigError(f"{argument}: there is no file {path}.{suggest(path.name, here)}")
 
 
 def writable(path: Path, argument: str, *inputs: Path) -> Path:
@@ -118,6 +138,9 @@ def writable(path: Path, argument: str, *inputs: Path) -> Path:
     for read in inputs:
         if path.exists() and read.exists() and path.samefile(read):
             raise ConfigError(f"{argument}: {path} is one of the files to be read; name another file")
-    if path.parent.is_dir():
+    real = Path(os.path.realpath(path))
+    if real.is_symlink():
+        raise ConfigError(f"{argument}: {path} is a link that leads back to itself; name a file")
+    if real.parent.is_dir():
         return path
-    raise ConfigError(f"{argument}: the folder {path.parent} does not exist; make it first")
+    raise ConfigError(f"{argument}: the folder {real.parent} does not exist; make it first")

@@ -1,13 +1,14 @@
-"""The command that trains: PivotRL on a pivot file, or supervised fine-tuning on a trajectory file."""
+"""The command that trains: PivotRL on a pivot file, or supervised fine-tuning on a trajectory file.
+
+Torch is imported when something is trained, so that the help shows where it is not installed.
+"""
 
 from __future__ import annotations
 
-import copy
-import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -15,37 +16,36 @@ from pivot_envs.actions import encode, from_message
 from pivot_envs.cli.learning import open_scorer
 from pivot_envs.cli.screen import Flag, console, existing, progress
 from pivot_envs.errors import ConfigError, FingerprintMismatch
-from pivot_envs.pivots import read_pivots
-from pivot_envs.records import Message, content_hash
+from pivot_envs.pivots import PivotHeader, read_pivots
+from pivot_envs.profiles import check_provenance, read_profiles
+from pivot_envs.records import Message
 from pivot_envs.scoring import Scorer
-from pivot_envs.trainer.evaluate import Share, held_out
-from pivot_envs.trainer.grpo import GRPOConfig, TrainResult, train
-from pivot_envs.trainer.model import TransformersPolicy, load_policy, tiny_model
-from pivot_envs.trainer.sft import SFTConfig, SFTExample, train_sft
+from pivot_envs.trainer.config import GRPOConfig, SFTConfig
 from pivot_envs.trajectories import read_trajectories
+
+if TYPE_CHECKING:
+    from pivot_envs.trainer.model import TransformersPolicy
 
 TINY = "tiny"
 TINY_SHAPE = {"layers": 2, "width": 96, "heads": 4, "vocab_size": 768, "context_length": 1024}
-"""0.3 M parameters: after ten passes over 120 demonstrations a third of its held-out turns are right."""
-TINY_SFT = SFTConfig(epochs=10, batch_size=4, micro_batch=4, lr=2e-3)
-TINY_GRPO_LR = 3e-4
+"""0.3 M parameters, random: some passes over many demonstrations have to come before anything else."""
 
 
 @dataclass(frozen=True)
 class TrainCommand:
     """Train a local policy: arm `pivot` runs GRPO on a pivots.jsonl, arm `sft` imitates whole conversations.
 
-    A policy is a folder or hub name of a transformers model; `tiny` builds a random one of 0.3 M parameters from
-    the file's own text (arm sft only). Servers are refused: train there with TRL or verl. Ctrl-C saves a checkpoint;
-    --resume goes on from the last one.
+    A policy is a folder or hub name of a transformers model, or `helpdesk-base`, the small one that is shipped; `tiny`
+    builds a random one of 0.3 M parameters from the file's own text (arm sft only). Servers are refused: train there
+    with TRL or verl. Ctrl-C saves a checkpoint; --resume goes on from the last one.
     """
 
     data: tyro.conf.Positional[Path]
     """A pivots.jsonl (arm pivot) or trajectories.jsonl (arm sft)."""
     output: Path
-    """Folder of the run: manifest.json, metrics.jsonl, checkpoints."""
+    """Folder of the run: manifest.json, metrics.jsonl, ledger.json, checkpoints."""
     policy: str
-    """Folder or hub name of the policy to train, or `tiny`."""
+    """Folder or hub name of the policy to train, helpdesk-base, or tiny."""
     arm: Literal["pivot", "sft"] = "pivot"
     """What to train on."""
     grpo: Annotated[GRPOConfig, tyro.conf.arg(name="")] = field(default_factory=GRPOConfig)
@@ -54,6 +54,8 @@ class TrainCommand:
     """effect, exact, tool_name, word_overlap or paper."""
     prompt_style: str | None = None
     """How prompts are written; default: as the policy was saved with."""
+    profiles: Path | None = None
+    """The profiles.jsonl that the pivots were selected from; its rollouts are charged in ledger.json."""
     other_policy: Flag = False
     """Train on pivots that another policy was profiled for. Difficulty does not transfer between policies."""
     resume: Flag = False
@@ -70,11 +72,18 @@ class TrainCommand:
             raise ConfigError(
                 f"--policy {self.policy} is a server: its weights are elsewhere. Train there with TRL or verl"
             )
+        if self.policy == TINY and self.arm == "pivot":
+            raise ConfigError("a random tiny policy solves nothing, so it has no pivots; train it with --arm sft first")
+        existing(self.data, "DATA", "pivots" if self.arm == "pivot" else "trajectories")
+        import pivot_envs.trainer.model  # noqa: F401  # says what to install where torch is missing
+
         return self._sft() if self.arm == "sft" else self._pivot()
 
     def _pivot(self) -> int:
-        if self.policy == TINY:
-            raise ConfigError("a random tiny policy solves nothing, so it has no pivots; train it with --arm sft first")
+        from pivot_envs.trainer.arms import provenance
+        from pivot_envs.trainer.grpo import train
+        from pivot_envs.trainer.model import load_policy
+
         policy = load_policy(self.policy, device=self.device)
         reference = load_policy(self.policy, device=self.device) if self.grpo.beta > 0 else None
         header, pivots = read_pivots(self.data)
@@ -87,7 +96,7 @@ class TrainCommand:
         with progress("training steps", self.grpo.steps) as bar:
 
             def show(row: Mapping[str, Any]) -> None:
-                told = f"training steps, reward {_shown(row['reward/mean'])}"
+                told = f"training steps, reward {_shown(row['reward/mean'])}, dead {row['dead_share']:.0%}"
                 bar.update(bar.task_ids[0], completed=row["step"], description=told)
 
             result = train(
@@ -98,7 +107,8 @@ class TrainCommand:
                 self.grpo,
                 self.output,
                 self.resume,
-                provenance=_provenance(scorer),
+                provenance=provenance(scorer),
+                profiling_rollouts=self._profiled(header),
                 on_step=show,
             )
         console().print(f"{result.steps} steps; the policy is in {result.checkpoint / 'policy'}")
@@ -115,13 +125,24 @@ class TrainCommand:
                 f"({policy.fingerprint}): profile this policy and select again, or pass --other-policy"
             )
 
+    def _profiled(self, header: PivotHeader) -> int | None:
+        """Return how many rollouts found the pivots, or None where nobody says."""
+        if self.profiles is None:
+            return None
+        found = read_profiles(existing(self.profiles, "--profiles", "profiles"))
+        check_provenance(found.provenance, header.profile or {}, str(self.profiles))
+        return int(found.cost.get("rollouts", 0))
+
     def _sft(self) -> int:
-        style = self.prompt_style or "full"
-        scorer = open_scorer(self.data, "effect", "message", style, self.tau2_path)
+        from pivot_envs.trainer.model import load_policy
+        from pivot_envs.trainer.sft import demonstrations, train_sft
+
+        style = {"prompt_style": self.prompt_style} if self.prompt_style else {}
+        scorer = open_scorer(self.data, "effect", "message", self.prompt_style or "full", self.tau2_path)
         policy = (
-            tiny_policy(scorer, self.data, style)
+            tiny_policy(scorer, self.data, self.prompt_style or "full")
             if self.policy == TINY
-            else load_policy(self.policy, device=self.device)
+            else load_policy(self.policy, device=self.device, **style)
         )
         examples = demonstrations(scorer, scorer.ids(), policy)
         with progress("sft steps", None) as bar:
@@ -133,6 +154,7 @@ class TrainCommand:
                 on_step=lambda row: bar.update(
                     bar.task_ids[0], completed=row["step"], description=f"sft, loss {row['loss']:.3f}"
                 ),
+                resume=self.resume,
             )
         console().print(
             f"{result.steps} steps on {len(examples) - result.excluded} turns, loss {result.first_loss:.3f} -> "
@@ -141,31 +163,10 @@ class TrainCommand:
         return 0
 
 
-def _provenance(scorer: Scorer) -> dict[str, Any]:
-    verifier = scorer.bench.verifier
-    return {
-        "domain": scorer.bench.domain.name,
-        "domain_fingerprint": content_hash(dict(scorer.bench.domain.fingerprint)),
-        "verifier": f"{verifier.name} {verifier.version} {content_hash(dict(verifier.config))}",
-    }
-
-
-def demonstrations(scorer: Scorer, ids: list[str], policy: TransformersPolicy) -> list[SFTExample]:
-    """Return the demonstrated turns of some candidates as a policy of this codec and prompt style would write them."""
-    domain, examples = scorer.bench.domain, []
-    for candidate_id in ids:
-        candidate = scorer.candidate(candidate_id)
-        shown = domain.visible([*candidate.prefix, candidate.message], policy.prompt_style)[-1]
-        examples.append(
-            SFTExample(
-                scorer.prompt(candidate_id, policy.prompt_style), encode(from_message(shown), policy.action_codec)
-            )
-        )
-    return examples
-
-
 def tiny_policy(scorer: Scorer, trajectories: Path, style: str) -> TransformersPolicy:
     """Return a random tiny model whose tokenizer is trained on what the policy will read and write."""
+    from pivot_envs.trainer.model import tiny_model
+
     first = next(iter(read_trajectories(trajectories)))
     candidates = [scorer.candidate(i) for i in scorer.ids()]
     whole = {c.trajectory.trajectory_id: c.trajectory.messages for c in candidates}
@@ -175,40 +176,6 @@ def tiny_policy(scorer: Scorer, trajectories: Path, style: str) -> TransformersP
 
 def _text(message: Message) -> str:
     return encode(from_message(message), "hermes") if message.get("tool_calls") else str(message.get("content") or "")
-
-
-def warm_up(policy: TransformersPolicy, scorer: Scorer, epochs: int, folder: Path) -> tuple[str, None]:
-    """Imitate the demonstrations for some epochs; the demo's way to a policy that solves some turns and not others."""
-    shutil.rmtree(folder, ignore_errors=True)
-    examples = demonstrations(scorer, scorer.ids(), policy)
-    result = train_sft(policy, examples, replace(TINY_SFT, epochs=epochs), folder)
-    size = sum(p.numel() for p in policy.model.parameters())
-    return (
-        f"{size / 1e6:.2f} M parameters, {len(examples)} turns, loss {result.first_loss:.2f} -> {result.last_loss:.2f}",
-        None,
-    )
-
-
-def held_out_turns(policy: TransformersPolicy, scorer: Scorer) -> tuple[str, Share]:
-    """Return the share of turns at which one sampled action is accepted, and the demo's words for it."""
-    share = held_out(policy, scorer)
-    return f"{share.share:.3f} of {share.n} accepted", share
-
-
-def demo_grpo(
-    policy: TransformersPolicy, pivots: Path, trajectories: Path, style: str, steps: int, folder: Path
-) -> tuple[str, TrainResult]:
-    """Train the policy on its pivots for a few steps."""
-    shutil.rmtree(folder, ignore_errors=True)
-    scorer = open_scorer(trajectories, "effect", policy.action_codec, style, None, pivots=str(pivots))
-    prompts = {pivot_id: scorer.prompt(pivot_id) for pivot_id in scorer.ids()}
-    config = GRPOConfig(steps=steps, pivots_per_step=16, group_size=8, lr=TINY_GRPO_LR, max_tokens=64)
-    result = train(policy, copy.deepcopy(policy), prompts, scorer.score, config, folder, provenance=_provenance(scorer))
-    first, last = (_shown(row["reward/mean"]) for row in (result.metrics[0], result.metrics[-1]))
-    return (
-        f"{result.steps} steps x {config.pivots_per_step} pivots x {config.group_size}, reward {first} -> {last}",
-        result,
-    )
 
 
 def _shown(reward: float | None) -> str:

@@ -141,7 +141,13 @@ def _build(family: str, domain: str, options: dict[str, Any]) -> Domain:
         inspect.signature(factory).bind(domain, **options)
     except TypeError as error:
         raise ConfigError(f"domain {domain!r} does not take these options: {error}") from error
-    return factory(domain, **options)
+    try:
+        return factory(domain, **options)
+    except (TypeError, AttributeError) as error:
+        if not options:
+            raise
+        given = ", ".join(f"{name}={value!r:.80}" for name, value in options.items())
+        raise ConfigError(f"domain {domain!r} cannot be opened with {given}: {error}; mend or leave out") from error
 
 
 def _import(family: str, entry: str) -> Factory:

@@ -27,7 +27,7 @@ def link_messages(messages: Sequence[Any], field: str = "messages") -> list[Mess
     for index, raw in enumerate(messages):
         message = _object(raw, f"{field}[{index}]")
         if message.get("tool_calls"):
-            message["tool_calls"] = _calls(message["tool_calls"], f"{field}[{index}].tool_calls", index)
+            message["tool_calls"] = _calls(message, f"{field}[{index}].tool_calls", index)
             waiting = [call["id"] for call in message["tool_calls"]]
         elif "tool_calls" in message:
             del message["tool_calls"]
@@ -51,21 +51,24 @@ def _object(raw: Any, field: str) -> dict[str, Any]:
     return dict(raw)
 
 
-def _calls(listed: Any, field: str, index: int) -> list[dict[str, Any]]:
+def _calls(message: Mapping[str, Any], field: str, index: int) -> list[dict[str, Any]]:
+    listed, role = message["tool_calls"], message.get("role")
     if not isinstance(listed, list | tuple) or len(listed) > MAX_CALLS:
         raise RecordError(f"expected a list of at most {MAX_CALLS} calls, got {shown(listed)}", field=field)
-    return [_call(raw, f"{field}[{number}]", f"call_{index}_{number}") for number, raw in enumerate(listed)]
+    return [_call(raw, f"{field}[{number}]", f"call_{index}_{number}", role) for number, raw in enumerate(listed)]
 
 
-def _call(raw: Any, field: str, default_id: str) -> dict[str, Any]:
-    """Read the OpenAI form, or name and arguments side by side."""
+def _call(raw: Any, field: str, default_id: str, role: Any) -> dict[str, Any]:
+    """Read the OpenAI form, or name and arguments side by side. A requestor is kept where it is not the speaker."""
     call = _object(raw, field)
     function = _object(call.get("function", call), f"{field}.function")
     arguments = function.get("arguments")
     if isinstance(arguments, Mapping):
         arguments = json.dumps(arguments, ensure_ascii=False)
-    return {
+    linked = {
         "id": call.get("id") or default_id,
         "type": "function",
         "function": {"name": function.get("name"), "arguments": arguments},
     }
+    requestor = call.get("requestor", function.get("requestor"))
+    return linked if requestor in (None, role) else {**linked, "requestor": requestor}

@@ -13,6 +13,7 @@ from typing import Any
 
 from pivot_envs.errors import RecordError
 from pivot_envs.formats.linking import link_messages, safe_id
+from pivot_envs.kinds import expect_kind
 from pivot_envs.records import Trajectory
 from pivot_envs.strict_json import shown
 from pivot_envs.trajectories import OnError, from_record, read_checked, replace_lines, to_record
@@ -41,10 +42,11 @@ def read(
         on_error: Called with the error of each line left out.
 
     Raises:
-        ConfigError: there is no such file.
+        ConfigError: there is no such file, or it is of another kind.
         RecordError: a line is broken.
     """
     path = Path(path)
+    expect_kind(path, "openai_chat", "trajectories")
 
     def convert(record: dict[str, Any], line: int) -> Trajectory:
         if "messages" not in record:

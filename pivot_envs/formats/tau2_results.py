@@ -17,6 +17,7 @@ from typing import Any
 from pivot_envs import strict_json
 from pivot_envs.errors import ConfigError, RecordError
 from pivot_envs.formats.linking import link_messages, safe_id
+from pivot_envs.kinds import expect_kind
 from pivot_envs.records import Trajectory
 from pivot_envs.strict_json import JsonProblem, shown
 from pivot_envs.trajectories import OnError, from_record, log_skipped, replace_lines, to_record
@@ -35,18 +36,19 @@ def read(
 
     Args:
         path: The file, or the folder of the 1.0 form with `results.json` and `simulations/`.
-        domain: Overrides the domain named in the file.
+        domain: For a file that names none; one that names another is refused.
         skip_invalid: Leave broken runs out.
         on_error: Called with the error of each run left out.
 
     Raises:
-        ConfigError: there is no such file.
+        ConfigError: there is no such file, it is of another kind, or of another domain than the argument says.
         RecordError: the file is no results file, or a run in it is broken; the field is named.
     """
     path = Path(path)
     path = path / "results.json" if path.is_dir() else path
     if not path.is_file():
         raise ConfigError(f"{path} is no file; name a tau2 results.json, or the folder that holds it")
+    expect_kind(path, "tau2")
     return _trajectories(path, domain, skip_invalid, log_skipped if on_error is None else on_error)
 
 
@@ -84,6 +86,9 @@ def _trajectories(path: Path, domain: str | None, skip_invalid: bool, on_error: 
     info = _field(results, "info", Mapping, "", str(path))
     environment = _field(info, "environment_info", Mapping, "info.", str(path))
     named = domain or _field(environment, "domain_name", str, "info.environment_info.", str(path))
+    if environment.get("domain_name") not in (None, named):
+        problem = f"holds runs of domain {shown(environment['domain_name'])}, not of {named!r}"
+        raise ConfigError(f"{path} {problem}; leave the domain out, or name that one")
     tasks = {
         str(task.get("id")): task for task in _field(results, "tasks", list, "", str(path)) if isinstance(task, Mapping)
     }
@@ -107,6 +112,8 @@ def _load(path: Path) -> Mapping[str, Any]:
         raise RecordError(f"{size:,} bytes, at most {MAX_FILE:,} are read; split the file by runs", file=str(path))
     try:
         text = path.read_bytes().decode("utf-8-sig")
+        if not text.strip():
+            raise RecordError("it is empty; expected a tau2 results file", file=str(path))
         value = strict_json.parse(text, max_chars=MAX_FILE, max_containers=_MAX_FILE_CONTAINERS, max_commas=MAX_FILE)
     except UnicodeDecodeError as error:
         raise RecordError(f"byte {error.start} is no UTF-8", file=str(path)) from None
@@ -208,10 +215,10 @@ def _flattened(run: Mapping[str, Any]) -> tuple[list[Any], list[str]]:
             if not isinstance(inner, list) or not all(isinstance(each, Mapping) for each in inner):
                 problem = f"expected a list of messages, got {shown(inner)}"
                 raise RecordError(problem, field=f"messages[{index}].tool_messages")
-            flat += [_message(each, f"messages[{index}].tool_messages") for each in inner]
+            flat += [_message(each) for each in inner]
             places += [f"messages[{index}].tool_messages[{number}]" for number in range(len(inner))]
         else:
-            flat.append(_message(message, f"messages[{index}]"))
+            flat.append(_message(message))
             places.append(f"messages[{index}]")
     return flat, places
 
@@ -224,20 +231,14 @@ def _place(field: str, places: list[str]) -> str:
     return places[int(found[1])] + field[found.end() :]
 
 
-def _message(message: Mapping[str, Any], field: str) -> dict[str, Any]:
+def _message(message: Mapping[str, Any]) -> dict[str, Any]:
     role, content = message.get("role"), message.get("content")
     if role == "tool":
         result = {"role": "tool", "tool_call_id": message.get("id"), "content": content}
         return {**result, "error": True} if message.get("error") is True else result
     kept: dict[str, Any] = {"role": role, "content": content}
-    calls = message.get("tool_calls")
-    if calls:
-        for call in calls if isinstance(calls, list) else []:
-            requestor = call.get("requestor", role) if isinstance(call, Mapping) else role
-            if requestor != role:
-                problem = f"a call of {shown(requestor)} in a message of role {shown(role)}; a party calls for itself"
-                raise RecordError(problem, field=f"{field}.tool_calls")
-        kept["tool_calls"] = calls
+    if message.get("tool_calls"):
+        kept["tool_calls"] = message["tool_calls"]
     return kept
 
 

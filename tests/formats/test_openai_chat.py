@@ -67,3 +67,11 @@ def test_formats_are_found_by_name_and_an_unknown_one_names_its_neighbour() -> N
     assert all(callable(writer(name)) for name in WRITERS)
     with pytest.raises(ConfigError, match="Did you mean 'openai_chat'"):
         reader("openai-chat")
+
+
+def test_a_call_in_the_name_of_the_user_is_refused_in_a_message_of_the_assistant(tmp_path: Path) -> None:
+    call = {"name": "look", "arguments": {}, "requestor": "user"}
+    path = tmp_path / "chat.jsonl"
+    path.write_text(json.dumps({"messages": [{"role": "assistant", "tool_calls": [call]}]}) + "\n", encoding="utf-8")
+    with pytest.raises(RecordError, match="a party calls for itself"):
+        list(read(path))

@@ -146,7 +146,7 @@ def test_a_file_holds_one_domain(tmp_path: Path) -> None:
         (lambda r: r["simulations"][0]["messages"][0].update(role="x"), "simulations[0].messages[0].role", "'x'"),
         (
             lambda r: r["simulations"][0]["messages"][2]["tool_calls"][0].update(requestor="user"),
-            "simulations[0].messages[2].tool_calls",
+            "simulations[0].messages[2].tool_calls[0].requestor",
             "a party calls for itself",
         ),
         (
@@ -215,3 +215,14 @@ def _replaced(value: Any, rng: random.Random, values: list[Any]) -> Any:
             break
         place = place[key]
     return value
+
+
+def test_a_domain_that_the_file_does_not_name_is_refused_and_an_empty_file_too(tmp_path: Path) -> None:
+    named = json.loads(TWIN.read_text(encoding="utf-8"))["info"]["environment_info"]["domain_name"]
+    assert list(read(TWIN, domain=named))
+    with pytest.raises(ConfigError, match=f"holds runs of domain '{named}', not of 'airline'"):
+        list(read(TWIN, domain="airline"))
+    empty = tmp_path / "results.json"
+    empty.write_text("\n", encoding="utf-8")
+    with pytest.raises(RecordError, match="it is empty"):
+        list(read(empty))

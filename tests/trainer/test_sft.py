@@ -12,8 +12,9 @@ pytest.importorskip("transformers")
 from pivot_envs.contracts import Prompt  # noqa: E402
 from pivot_envs.errors import ConfigError  # noqa: E402
 from pivot_envs.records import Sampling  # noqa: E402
+from pivot_envs.trainer.config import SFTConfig  # noqa: E402
 from pivot_envs.trainer.model import load_policy  # noqa: E402
-from pivot_envs.trainer.sft import SFTConfig, SFTExample, _rows, train_sft  # noqa: E402
+from pivot_envs.trainer.sft import SFTExample, _rows, train_sft  # noqa: E402
 
 COLOURS = {"alpha": "red", "beta": "green", "gamma": "blue"}
 

@@ -36,7 +36,7 @@ def judge(row: dict[str, Any]) -> MessageDecision:
     )
 
 
-@pytest.mark.parametrize(("rows", "most_wrong"), [(ROWS, 0.02), (SECOND_ROWS, 0.035)], ids=["first set", "second set"])
+@pytest.mark.parametrize(("rows", "most_wrong"), [(ROWS, 0.02), (SECOND_ROWS, 0.037)], ids=["first set", "second set"])
 def test_a_battery_is_decided_as_labelled_and_nothing_different_is_accepted(
     rows: list[dict[str, Any]], most_wrong: float
 ) -> None:
@@ -243,3 +243,67 @@ def test_recorded_turns_equal_themselves_and_hardly_ever_the_next_turn() -> None
     neighbours = list(zip(turns[:-1:16], turns[1::16], strict=False))
     accepted = [a[0][:80] for a, b in neighbours if judge_message(a[0], b[0], facts=a[1], last_user=a[2]).equal]
     assert len(accepted) <= 0.02 * len(neighbours), accepted
+
+
+@pytest.mark.parametrize(
+    "tail",
+    ["Not.", "I hate you.", "This is all untrue.", "You must pay now.", "Wrong number.", "Your line is dead."],
+)
+def test_a_surplus_sentence_that_is_no_courtesy_changes_a_message(tail: str) -> None:
+    for shown in (SHOWN, "Is there anything else I can do for you?", "What is the phone number on your account?"):
+        assert judge_message(shown, f"{shown} {tail}", facts=FACTS).equal is False
+        assert judge_message(shown, f"{tail} {shown}", facts=FACTS).equal is False
+
+
+@pytest.mark.parametrize(
+    "courtesy",
+    ["Thank you for your patience.", "I hope that helps.", "Thanks for waiting!", "Sorry for the delay."],
+)
+def test_a_surplus_courtesy_changes_nothing(courtesy: str) -> None:
+    for shown in (SHOWN, "Is there anything else I can do for you?", "What is the phone number on your account?"):
+        for candidate in (f"{shown} {courtesy}", f"{courtesy} {shown}"):
+            decision = judge_message(shown, candidate, facts=FACTS)
+            assert decision.equal is True, (candidate, decision)
+
+
+@pytest.mark.parametrize(
+    ("shown", "candidate"),
+    [
+        ("I can put line L207 on the max plan for 55 euro a month. Is that okay?", "I cannot put line L207 on the max "
+         "plan for 55 euro a month. Is that okay?"),
+        ("Changing line L207 to max means 55 euro a month. Is that okay?", "I have put line L207 on the max plan for "
+         "55 euro a month. Is that okay?"),
+        ("Line L207 is on the max plan now, for 55 euro a month.", "Line L207 is off the max plan now, for 55 euro a "
+         "month."),
+        ("Your line L207 has the max plan for 55 euro a month.", "Your line L207 lost the max plan for 55 euro."),
+        ("May I issue a credit of 12 euro to line L033?", "May I take back a credit of 12 euro to line L033?"),
+        ("Please restart the router.", "Please restart your neighbour's router."),
+        ("Please restart the router.", "Please restart the router next week."),
+        ("Please restart the router.", "Please restart the router once the moon is full."),
+        ("Please restart the router.", "Please restart the router in three months."),
+        ("Have a nice day, goodbye.", "Go to hell, bye."),
+        ("Have a nice day, goodbye.", "Don't say goodbye."),
+        ("Have a nice day, goodbye.", "Thanks for nothing, goodbye."),
+    ],
+)  # fmt: skip
+def test_direction_condition_time_and_owner_are_part_of_what_is_said(shown: str, candidate: str) -> None:
+    facts = ["The plan max costs 55 euro. Three months ago the line L207 had an outage."]
+    assert judge_message(shown, candidate, facts=facts).equal is False
+    assert judge_message(shown, shown.replace("Please ", "Could you please ").replace(".", "!"), facts=facts).equal
+
+
+def test_in_a_long_copy_one_changed_sentence_is_seen_although_its_words_stand_elsewhere() -> None:
+    lines = [
+        "Your order #W9348897 is pending.", "I can exchange the lamp or return it.", "A refund goes to your gift card.",
+        "You can keep the other items.", "An exchange cannot be repeated.", "Which items do you want to exchange?",
+    ]  # fmt: skip
+    shown = "\n".join(lines)
+    for old, new in (("A refund", "No refund"), ("can keep", "cannot keep"), ("A refund goes", "A lamp goes")):
+        assert judge_message(shown, shown.replace(old, new), facts=FACTS).equal is False, new
+    assert judge_message(shown, "\n".join([*lines[:-1], "You cannot return the lamp.", lines[-1]])).equal is False
+
+
+def test_an_objection_of_form_says_what_else_is_held_against_the_candidate() -> None:
+    decision = judge_message(SHOWN, SHOWN.replace("has been cancelled", "has not been cancelled"), facts=FACTS)
+    assert (decision.reason, decision.evidence["against"], decision.is_formal) == ("not_done", "negated", False)
+    assert judge_message(SHOWN, SHOWN.replace("54.04", ""), facts=FACTS).is_formal

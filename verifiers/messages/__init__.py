@@ -4,8 +4,8 @@ Speech acts, hard facts, operations, opposites and polarity are compared by rule
 finds in each text; all vocabulary stands in `lexicon.py`. It knows no domain and no policy.
 
 Known false accepts: a claim reversed by words the lexicon lacks inside a free rewording; facts swapped between things
-that are named by neither id nor shared words. Known false rejects: synonyms the lexicon lacks in near copies; a longer
-paraphrase that leaves out a detail it could spare. English only.
+that are named by neither id nor shared words. Known false rejects: synonyms the lexicon lacks in near copies; a remark
+that is no courtesy; a longer paraphrase that leaves out a detail it could spare. English only.
 """
 
 from pivot_envs.verifiers.messages.decision import MessageDecision

@@ -43,7 +43,9 @@ def _paid_beside(pair: Pair) -> list[str]:
 def operations(pair: Pair) -> Finding:
     """What is claimed done was demonstrated done; nothing is left out, promised or offered on top."""
     shown, other = pair.shown, pair.other
-    if false_report := other.operations("done") & lex.EFFECTIVE - shown.operations("done") - _past_status(shown):
+    aside = _meant_otherwise(pair)
+    known_done = shown.operations("done") | _past_status(shown) | aside
+    if false_report := other.operations("done") & lex.EFFECTIVE - known_done:
         return different("claims_done", operations=false_report)
     second = _OTHER.search(other.text)
     if second and not _OTHER.search(shown.text) and other.operations("done", "will"):
@@ -55,7 +57,10 @@ def operations(pair: Pair) -> Finding:
     ):
         return different("claims_done", found=deed.group())
     generic = bool(cues.DONE_WORDS.search(other.text))
+    if state := _state_for_offer(pair):
+        return different("claims_done", found=state[:120])
     undone = shown.operations("done") & lex.EFFECTIVE - other.operations("done", "mention", "state") - {"on", "off"}
+    undone -= aside
     if undone and not (generic and not other.operations("ask") & undone):
         return different("not_done", operations=undone)
     required = (shown.operations() | shown.operations(negated=True)) - {
@@ -80,14 +85,54 @@ def operations(pair: Pair) -> Finding:
     gifts = (other.operations() & lex.BENEFITS) - known
     if gifts:
         return different("benefit_added", operations=gifts)
-    extra = (other.operations("done", "will", "told", "ask", "can") & (lex.EFFECTIVE | lex.DEVICE)) - known
+    extra = (other.operations("done", "will", "told", "ask", "can") & (lex.EFFECTIVE | lex.DEVICE)) - known - aside
     if extra - _soft(other, "mention", "condition", "purpose"):
-        return different("operation_added", operations=extra)
+        return different("other_step" if _are_steps(extra, pair) else "operation_added", operations=extra)
     return _told(pair)
+
+
+def _are_steps(operations: frozenset[str], pair: Pair) -> bool:
+    """Whether operations stand only in what the customer is asked to do, and no more is asked than was demonstrated."""
+    told = {m.sentence for m in pair.other.mentions if m.operation in operations}
+    asked = [sum(bool(s.acts & (ASKS | {"instruct"})) for s in r.sentences) for r in (pair.shown, pair.other)]
+    return asked[1] <= max(1, asked[0]) and all("instruct" in pair.other.sentences[k].acts for k in told)
+
+
+def _meant_otherwise(pair: Pair) -> frozenset[str]:
+    """Operations that another word for the same state stands for: `works again`, a fixed date, a billed amount."""
+    texts = (pair.shown.text, pair.other.text)
+    found = {"fix"} if any(_RESTORED.search(text) for text in texts) else set()
+    billed = pair.shown.exclusive.get("document", frozenset()) | pair.other.exclusive.get("document", frozenset())
+    if "invoice" in billed and not pair.shown.acts & ASKS:
+        found.add("charge")
+    return frozenset(found)
+
+
+_RESTORED = re.compile(
+    r"\b(?:works?|working|up|back|online) again\b|\b(?:visit|appointment|slot|date|day)\b[^.?!\n]{0,60}\bfixed\b"
+)
+
+
+def _state_for_offer(pair: Pair) -> str:
+    """Return a sentence that states as fact what was demonstrated as an offer (`It is on it. Is that okay?`)."""
+    offered = pair.shown.operations("ask", "can", "will", "mention") & lex.EFFECTIVE
+    if "ask_confirm" not in pair.shown.acts or not offered or pair.other.operations() & lex.EFFECTIVE:
+        return ""
+    consent = {canonical(w) for w in vocabulary.CONSENT}
+    for sentence in pair.other.sentences:
+        words = {canonical(w) for w in re.findall(r"[^\W\d_]+", sentence.text) if w not in vocabulary.COURTEOUS}
+        if sentence.acts & ASKS and not words <= consent:
+            return ""
+    return next((s.text for s in pair.other.sentences if not s.acts & ASKS and _STANDS.search(s.text)), "")
+
+
+_STANDS = re.compile(r"^(?!.*\b(?:would|will|can|could|costs?|means?|to)\b).*\b(?:is|are|has|have|runs?)\b")
 
 
 def _past_status(reading: Reading) -> frozenset[str]:
     """Operations the demonstration names in a state that amounts to done (`status: cancelled`)."""
+    if "ask_confirm" in reading.acts:
+        return frozenset()
     return frozenset(
         m.operation
         for m in reading.mentions
@@ -135,13 +180,24 @@ def opposites(pair: Pair) -> Finding:
         if shown[0] == shown[1]:
             continue
         here, there = (left, right) if shown[0] else (right, left)
-        if lex.holds(there, pair.other.text) and not lex.holds(here, pair.other.text):
+        if name in _ALONE and not (shown[0] and _unheard(there, pair)):
+            continue
+        if lex.holds(there, pair.other.text) and (name in _ALONE or not lex.holds(here, pair.other.text)):
             if name in ("edge", "sequence", "gain", "work", "move", "always") and denies(pair.shown) != denies(
                 pair.other
             ):
                 continue
             return different("opposite", pair=name)
     return None
+
+
+_ALONE = frozenset({"give", "hold"})
+"""Opposites whose left side is so common that the right one decides, if nobody spoke of it before."""
+
+
+def _unheard(pattern: re.Pattern[str], pair: Pair) -> bool:
+    found = pattern.search(pair.other.text)
+    return found is not None and not pair.ground.words.issuperset(found.group().split())
 
 
 @lru_cache(maxsize=4096)

@@ -50,7 +50,8 @@ NEGATION = any_of(
 )
 
 NOT_NEGATION = re.compile(
-    r"\b(?:do not hesitate|oh,? no|costs? (?:you )?nothing|no problem|no worries|not a problem|no longer (?:need\w*"
+    r"\b(?:should not be (?:red|orange|green|off|on)"
+    r"|do not hesitate|oh,? no|costs? (?:you )?nothing|no problem|no worries|not a problem|no longer (?:need\w*"
     r"|want\w*)|not only|if not|or "
     r"not|why not|no trouble"
     r"|yes(?: ?/ ?| or | )no|no(?: ?/ ?| or | )yes|cannot wait|no later than|not sure (?:which|where)|no need to "

@@ -13,6 +13,14 @@ ASKS = frozenset({"ask_identity", "ask_confirm", "ask_info", "offer_transfer"})
 
 
 MINOR = frozenset({"apology", "close", "offer_help", "hold", "told"})
+REQUESTS = frozenset({"instruct", "ask_info", "ask_identity", "ask_confirm"})
+"""Speech acts that a customer's answer shows; a claim made beside the request shows in no answer."""
+WORDING = frozenset({"act_missing", "sentence_missing", "open_wording"})
+OMISSIONS = frozenset(
+    {"fact_missing", "value_missing", "name_missing", "other_step", "not_done", "no_claim", "words_missing"}
+)
+FORMAL = WORDING | OMISSIONS
+"""Reasons that object to form, or to something left unsaid, but see no contradiction."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +30,23 @@ class MessageDecision:
     equal: bool | None
     reason: str
     evidence: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_formal(self) -> bool:
+        """Whether this objects to form, or to something left unsaid, and sees neither contradiction nor surplus."""
+        formal = self.equal is None or self.reason in FORMAL or (self.reason == "act_added" and self._asks_only)
+        return formal and not {"against", "beside"} & self.evidence.keys()
+
+    @property
+    def _asks_only(self) -> bool:
+        return set(self.evidence.get("added") or ["unknown"]) <= REQUESTS
+
+    @property
+    def leaves_out(self) -> str:
+        """What is told: `none` or `some` of the facts, `nothing` of the words; `words` where only some words miss."""
+        if "told" in self.evidence:
+            return str(self.evidence["told"])
+        return "words" if self.reason in WORDING else "some"
 
 
 @dataclass(frozen=True)

@@ -149,6 +149,8 @@ def exclusive(pair: Pair) -> Finding:
         if group == "day":
             missing &= frozenset(lex.WEEKDAYS)
         missing = frozenset(m for m in missing if not _named_by_fact(group, m, pair.shown))
+        if "charge" in pair.other.operations("done"):
+            missing -= {"invoice"}
         if missing and (
             group in ("payment", "cabin", "colour", "day", "period", "trip", "document")
             or (asks and group in ("setting", "part", "cable", "network"))

@@ -107,7 +107,7 @@ UNITS = {
     "mb": r"mb|megabytes?",
     "tb": r"tb|terabytes?",
     "gbps": r"gbps|gbit/s|gigabits? per second",
-    "mbps": r"mbps|mbit/s|megabits? per second",
+    "mbps": r"mbps|mbit/s|mbits?|megabits? per second",
     "kbps": r"kbps|kbit/s|kilobits? per second",
     "ms": r"ms|milliseconds?",
     "second": r"seconds?|secs?|s",
@@ -177,8 +177,11 @@ OPERATIONS = _table(
         r"|from|over|plans?)|switch(?=\?)"
         r"|chang(?:e|ed|es|ing)|updat\w*|edit(?:ed|ing)?|corrected|can correct|could correct|set to|switched "
         r"to|set (?:the |your |a |it |them )?(?:\w+ ){0,3}to"
-        r"|(?:make|made|apply) (?:this|the|that|these) (?:change|adjustment)s?",
-        "book": r"book(?:ed|ing|ings)?|schedul\w*|reserved?|arranged?|(?<!identity )(?<!account )(?:is|are|was|be|been)"
+        r"|(?:make|made|apply) (?:this|the|that|these) (?:change|adjustment)s?"
+        rf"|put (?:(?:the|your|this|my) )?(?:line |number |you |it )?(?:{A} )?on(?:to)? (?:the )?(?:\w+ )?"
+        r"(?:plan|tariff|package)",
+        "book": r"book(?:ed|ing|ings)?|schedul\w*|reserved?|arranged?|proposed"
+        r"|(?<!identity )(?<!account )(?:is|are|was|be|been)"
         r" (?:now |already |all )?confirmed",
         "upgrade": r"upgrad\w*|mov(?:e|ed|ing) you up",
         "downgrade": r"downgrad\w*|mov(?:e|ed|ing) you down",
@@ -477,6 +480,16 @@ OPPOSITES: tuple[tuple[str, re.Pattern[str], re.Pattern[str]], ...] = tuple(
         ("approve", r"accept\w*|approv\w*|agree\w*", r"declin\w*|reject\w*|refus\w*|den(?:y|ied)"),
         ("credit", r"refund\w*|credited", r"charged?|debited"),
         ("gain", r"add(?:ed|ing)?", r"remov(?:e|ed|ing)|delet\w*"),
+        (
+            "give",
+            r"issu(?:e|ed|ing)|grant\w*|giv(?:e|en|ing)|gave|credit(?:ed)?|appl(?:y|ied)",
+            r"(?:take|took|taken|claw\w*) back|taken (?:from|off)|withdr[ae]w\w*|revok\w*|revers(?:e|ed|es|ing)",
+        ),
+        (
+            "hold",
+            r"(?:has|have|is on|are on|put|move|switch|keep|keeps|stays on)",
+            r"los(?:t|es?)|no longer (?:has|have)|off (?:the )?(?:\w+ )?(?:plan|tariff|package)",
+        ),
         ("always", r"always|every time", r"never"),
         ("both", r"both|all of", r"neither|none of"),
         ("work", r"works?(?: again)?|working|back up|online", r"(?:does|do|did) not work|broken|down|offline"),

@@ -266,6 +266,8 @@ def _mode(clause: str, sentence: str, surface: str, asking: bool, told: bool) ->
         and f"and {surface}" in sentence
     ):
         return "will" if cues.FUTURE.search(sentence) else "done"
+    if first == "put" and cues.ABILITY.search(before):
+        return "can"
     if participle and (cues.PAST.search(clause) or cues.DONE_WORDS.search(sentence)):
         return "done"
     if cues.ABILITY.search(clause):

@@ -17,9 +17,10 @@ from pivot_envs.verifiers.messages import lexicon as lex
 from pivot_envs.verifiers.messages.acts import asked_for, open_ended, speech_acts
 from pivot_envs.verifiers.messages.atoms import Pool, mark
 from pivot_envs.verifiers.messages.claims import hedged, operations, opposites, polarity
-from pivot_envs.verifiers.messages.decision import MINOR, Finding, Ground, MessageDecision, Pair, different, unique
+from pivot_envs.verifiers.messages.decision import MINOR, Finding, Ground, MessageDecision, Pair, different, has, unique
 from pivot_envs.verifiers.messages.facts import assigned, exclusive, hard_facts, names
 from pivot_envs.verifiers.messages.reading import Reading, canonical, members_in, operations_in, read, stem
+from pivot_envs.verifiers.messages.surplus import conditions, surplus
 from pivot_envs.verifiers.messages.wording import MAX_TEXT, clean, facts_text, letters, lower, unwrap
 
 
@@ -52,7 +53,7 @@ def judge_message(
     except _UNREADABLE as error:
         return MessageDecision(None, "unreadable", {"error": f"{type(error).__name__}: {str(error)[:200]}"})
     try:
-        return _climb(Pair(shown, read(other_text), ground))
+        return _judge(Pair(shown, read(other_text), ground))
     except _UNREADABLE as error:  # a candidate nobody can read must not buy an abstention
         return different("unreadable", error=f"{type(error).__name__}: {str(error)[:200]}")
 
@@ -60,12 +61,42 @@ def judge_message(
 _UNREADABLE = (RecursionError, ValueError, OverflowError, MemoryError, LookupError, TypeError)
 
 
+def _judge(pair: Pair) -> MessageDecision:
+    """Climb, then see whether what is said beside the demonstrated message is harmless."""
+    found = _climb(pair)
+    if found.equal is False and not found.is_formal:
+        return found
+    beside = surplus(pair, _climb, found)
+    if beside is not None and found.equal is None:
+        return MessageDecision(None, found.reason, {**found.evidence, "beside": beside.evidence["sentence"]})
+    return beside or found
+
+
 def _climb(pair: Pair) -> MessageDecision:
+    """Return what the first rung says; an objection of form notes what a later rung holds against the candidate."""
+    formal: Finding = None
     for rung in _LADDER:
         finding = rung(pair)
-        if finding is not None:
+        if finding is None or (formal is not None and (finding.equal is not False or finding.is_formal)):
+            continue
+        if formal is not None:
+            return MessageDecision(formal.equal, formal.reason, {**formal.evidence, "against": finding.reason})
+        if not finding.is_formal or finding.equal is True:
             return finding
-    return _wording(pair)
+        formal = finding
+    return _noted(formal, pair) if formal else _wording(pair)
+
+
+def _noted(formal: MessageDecision, pair: Pair) -> MessageDecision:
+    """Add to an objection of form whether the demonstrated facts are told."""
+    told = unique(pair.shown.atoms)
+    kept = sum(has(pair.other, atom) for atom in told)
+    related = pair.shown.lemmas & pair.other.lemmas or pair.shown.acts & pair.other.acts
+    if not told and len(pair.shown.lemmas) > 1 and not related:
+        return MessageDecision(formal.equal, formal.reason, {**formal.evidence, "told": "nothing"})
+    if kept == len(told):
+        return formal
+    return MessageDecision(formal.equal, formal.reason, {**formal.evidence, "told": "some" if kept else "none"})
 
 
 def _facts_text(facts: Any) -> str:
@@ -153,13 +184,35 @@ def _near_copy(pair: Pair) -> Finding:
         return different("words_missing", words=lost)
     for tag, i1, i2, j1, j2 in blocks:
         left, right = _content(a[i1:i2]) - _content(b), _content(b[j1:j2]) - _content(a)
-        if tag == "replace" and left and right:
+        if tag == "replace" and left and right - _LIGHT:
             return different("word_replaced", demonstrated=left, candidate=right)
         if tag == "replace" and _exchanged(a, b, blocks, _same_order(pair)):
             return different("words_exchanged", around=a[i1:i2])
-        if tag == "insert" and (len(right) >= 2 or (right and "ask_confirm" in pair.shown.acts)):
-            return different("claim_added", words=right)
+        if tag != "delete" and not left and (new := _news(b[j1:j2], pair)):
+            return different("claim_added", words=new)
+        if turned := _turned(a[i1:i2], b[j1:j2]):
+            return different("opposite", words=turned)
     return _sentence_added(pair, _content(a))
+
+
+def _news(words: list[str], pair: Pair) -> frozenset[str]:
+    """Content words put into a copy: one is enough for another claim, unless it is courtesy or known."""
+    new = _content([w for w in words if w not in vocabulary.COURTEOUS]) - {canonical(w) for w in pair.shown.spoken}
+    new -= _LIGHT | _CLASS_WORDS
+    return new if len(new) >= 2 else new - pair.ground.lemmas
+
+
+_LIGHT = frozenset(canonical(w) for w in vocabulary.LIGHT)
+
+
+def _turned(left: list[str], right: list[str]) -> list[str]:
+    """Particles that changed to their opposite in a copy: `on the plan`, `off the plan`."""
+    return [*left, *right] if len(left) == len(right) == 1 and frozenset((*left, *right)) in _PARTICLES else []
+
+
+_PARTICLES = frozenset(
+    frozenset(pair) for pair in (("on", "off"), ("in", "out"), ("to", "from"), ("up", "down"), ("with", "without"))
+)
 
 
 def _sentence_added(pair: Pair, known: frozenset[str]) -> Finding:
@@ -341,6 +394,7 @@ _LADDER: tuple[Callable[[Pair], Finding], ...] = (
     opposites,
     polarity,
     hedged,
+    conditions,
     asked_for,
     assigned,
     _near_copy,

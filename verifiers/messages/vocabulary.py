@@ -91,7 +91,7 @@ SYNONYMS = {
 VERIFYING = frozenset(
     "verify security secure identity identify first begin start profile account purpose before locate register "
     "registered"
-    " file link linked associated find pull record system continue access".split()
+    " file link linked associated find pull record system continue access order orders".split()
 )
 """Words around a question of identity that say why it is asked."""
 
@@ -128,3 +128,44 @@ STOP = frozenset(
     "let lets us since due also well now still yet already along within across around upon toward towards onto "
     "back however therefore thus either neither whether".split()
 )
+
+COURTEOUS = frozenset(
+    "thank thanks thankful grateful please sorry apology apologies apologize apologise apologizing apologising "
+    "inconvenience patience patient understanding understand understood appreciate appreciated appreciation "
+    "welcome pleasure glad happy pleased delighted hello hi hey dear greetings good morning afternoon evening day "
+    "weekend great nice lovely wonderful pleasant fine perfect excellent awesome fantastic super sure certainly "
+    "course absolutely definitely okay ok alright help helping helps helped helpful assist assisting assistance "
+    "service serve support question questions anything something else further more other need let know feel free "
+    "hesitate reach reaching contact contacting calling call hope hopefully wish enjoy rest bye goodbye farewell "
+    "best regards kind kindly cooperation time got noted news moment second minute today now just very so much "
+    "really truly quick quickly ask gladly thing things choice waiting confirming pity shame annoying frustrating "
+    "frustrated frustration stressful unpleasant completely open printed located field value into using searching "
+    "decided desk once when then next before after until while like they tell totally could always anytime needed "
+    "who sec ones note rush hurry mr mrs ms dr sir madam bear last delay trouble oh wow ah fair hear hearing see "
+    "soon take care advise summary overview details following happening nope yes no worries problem issue afraid "
+    "unfortunately regrettably indeed again two back chat talk way look looking check checking sort sorting get "
+    "going start started give go ahead few want would customer choosing shopping business trip days long wait "
+    "sounds how a an the of to in on at by for from with as and or but if that this these those it its is are was "
+    "were be been am do does did have has had i you we me us your my our what which there here will can may shall "
+    "should any some such too all also ever one".split()
+)
+"""The closed vocabulary of courtesy: a sentence of these words alone, without a negation, claims nothing."""
+
+CONSENT = frozenset(
+    "correct right proceed continue confirm agree agreed accept approve approval permission consent shall should "
+    "yes no reply answer acceptable work suit want like prefer wish that".split()
+)
+"""Words that ask for a yes and say nothing about what for."""
+
+RECORDS = frozenset("account record records file files details order orders line system request option options".split())
+"""What an agent who asks for a moment looks at."""
+
+LIGHT = frozenset("come comes coming offer offers possible available suit suits currently exactly own use".split())
+"""Content words that change nothing where they stand in for others."""
+
+PERSONS = frozenset(
+    "neighbour neighbours neighbor neighbors friend friends sister sisters brother brothers mother father mom dad "
+    "mum husband wife boss landlord cousin parents partner son daughter uncle aunt roommate flatmate grandmother "
+    "grandfather grandma grandpa stranger".split()
+)
+"""Other people: what is theirs is not the customer's."""

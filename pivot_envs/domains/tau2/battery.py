@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from pivot_envs.contracts import Case
 from pivot_envs.domains.tau2.canonical import digest_of
-from pivot_envs.domains.tau2.state import Tau2State
+from pivot_envs.domains.tau2.state import Tau2State, spec_of
 from pivot_envs.domains.tau2.world import World
-from pivot_envs.errors import ConfigError, MalformedAction, RecordError
+from pivot_envs.errors import ConfigError, MalformedAction, RecordError, RestoreError
 from pivot_envs.records import (
     Action,
     Candidate,
@@ -37,13 +37,17 @@ class BatteryStates:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._kept: OrderedDict[str, Tau2State] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[Tau2State, str]] = OrderedDict()
 
-    def at(self, task_id: str, prefix: Sequence[ToolCall]) -> Tau2State:
-        """Return a state of the task after the prefix.
+    def at(self, task_id: str, prefix: Sequence[ToolCall]) -> tuple[Tau2State, str]:
+        """Return a state of the task after the prefix, and the first call in it that a tool refused.
+
+        Refusals are part of recorded runs: of retail's 553 reference calls 23 are refused. A tool that the party does
+        not have is in none.
 
         Raises:
             RecordError: there is no such task.
+            RestoreError: the prefix calls what cannot be called.
         """
         key = canonical_json([task_id, [call.key for call in prefix]])
         if key not in self._kept:
@@ -51,17 +55,23 @@ class BatteryStates:
             if len(self._kept) > _KEPT_STATES:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(key)
-        return self._kept[key].fork()
+        state, refused = self._kept[key]
+        return state.fork(), refused
 
-    def _build(self, task_id: str, prefix: Sequence[ToolCall]) -> Tau2State:
+    def _build(self, task_id: str, prefix: Sequence[ToolCall]) -> tuple[Tau2State, str]:
         try:
             task = self._world.task(task_id)
         except ConfigError as error:
             raise RecordError(str(error), field="task_id") from error
         state = Tau2State(self._world, task, self._world.open(task))
-        for call in prefix:
-            state.execute(Action(calls=(call,)))
-        return state
+        refused = ""
+        for n, call in enumerate(prefix):
+            if spec_of(self._world, call) is None:
+                raise RestoreError(f"prefix[{n}]: the {call.requestor} has no tool {call.name[:80]!r}")
+            effect = state.execute(Action(calls=(call,)))
+            if effect.ended != "ok" and not refused:
+                refused = f"prefix[{n}] {call.name}: {effect.observations[0].text[:200]}"
+        return state, refused
 
 
 class SpokenState:
@@ -96,15 +106,16 @@ def read_case(world: World, states: BatteryStates, row: Mapping[str, Any]) -> Ca
     except MalformedAction as error:
         raise RecordError(f"is no action: {error}", field="demonstrated") from error
     if "task_id" in row:
-        state: Tau2State | SpokenState = states.at(str(row["task_id"]), _read_prefix(row.get("prefix") or []))
+        state: Tau2State | SpokenState
+        state, refused = states.at(str(row["task_id"]), _read_prefix(row.get("prefix") or []))
     else:
         if demonstrated.calls:
             raise RecordError(
                 "missing; rows whose demonstration calls tools need the task they are executed in", field="task_id"
             )
-        state = SpokenState()
+        state, refused = SpokenState(), ""
     candidate = Candidate(_conversation(world, row, state.history), 0)
-    return Case(candidate, state, demonstrated, read_action(row["candidate"]))
+    return Case(candidate, state, demonstrated, read_action(row["candidate"]), refused)
 
 
 def _read_prefix(items: Any) -> list[ToolCall]:
@@ -147,8 +158,10 @@ def _read_call(item: Any, position: int) -> ToolCall:
             raise MalformedAction("bad_json", f"arguments of item {position}") from error
     if not isinstance(name, str) or not name or not isinstance(arguments, Mapping):
         raise MalformedAction("not_a_call", f"item {position} needs a name and an object of arguments")
-    requestor: Requestor = "user" if item.get("requestor") == "user" else "assistant"
-    return ToolCall(name, dict(arguments), f"battery_{position}", requestor)
+    requestor = item.get("requestor") or "assistant"
+    if requestor not in ("assistant", "user"):
+        raise MalformedAction("not_a_call", f"the requestor of item {position} is neither assistant nor user")
+    return ToolCall(name, dict(arguments), f"battery_{position}", cast(Requestor, requestor))
 
 
 def _conversation(world: World, row: Mapping[str, Any], history: Sequence[Message]) -> Trajectory:

@@ -19,11 +19,6 @@ from pivot_envs.domains.tau2.world import ANSWERS, HEARD, Limits, World
 from pivot_envs.records import Candidate, Difference, Level, Observation, ToolCall
 from pivot_envs.verifiers.messages import MessageDecision, judge_message
 
-_WORDING = frozenset({"act_missing", "sentence_missing", "open_wording"})
-_REQUESTS = frozenset({"instruct", "ask_info", "ask_identity", "ask_confirm"})
-"""Speech acts that a customer's answer shows; a claim made beside the request shows in no answer."""
-_OMISSIONS = frozenset({"fact_missing", "value_missing", "name_missing", "other_step", "not_done", "no_claim"})
-"""Reasons of the message rules that object to form, or to something left unsaid, but see no contradiction."""
 _EVIDENCE_PATHS = 5
 _EVIDENCE_FACTS = 8
 
@@ -180,19 +175,24 @@ def compare_texts(policy: str, candidate: Candidate, demonstrated: Side, other: 
         last_user=last_user_text(candidate),
         policy=policy,
     )
-    if reacted and decision.equal is not True and _proven(demonstrated.effect.details["reaction"], decision):
-        return Difference(True, "execution", "same_reaction", {"reaction": demonstrated.effect.details["reaction"]})
+    reaction = demonstrated.effect.details["reaction"] if reacted else ""
+    if reacted and decision.equal is not True and _proven(reaction, decision, other.action.text):
+        return Difference(True, "execution", "same_reaction", {"reaction": reaction})
     return Difference(decision.equal, "rules", decision.reason, decision.evidence)
 
 
-def _proven(reaction: str, objection: MessageDecision) -> bool:
-    """Whether an equal reaction outweighs what the rules object to: it never does where they see a contradiction."""
+def _proven(reaction: str, objection: MessageDecision, text: str) -> bool:
+    """Whether an equal reaction outweighs what the rules object to: it never does where they see a contradiction.
+
+    Nor where facts were demonstrated and none is told, unless an answer shows that the question was about the same.
+    """
+    if not objection.is_formal:
+        return False
     kinds = {kind.partition(":")[0] for kind in reaction.split("+")}
-    if kinds <= ANSWERS:
-        added = set(objection.evidence.get("added") or ["unknown"])
-        asks_in_other_words = objection.reason == "act_added" and added <= _REQUESTS
-        return asks_in_other_words or objection.reason in _WORDING | _OMISSIONS
-    return not kinds & HEARD and objection.reason in _WORDING
+    if not kinds <= ANSWERS:
+        return not kinds & HEARD and objection.leaves_out == "words"
+    topic = reaction.partition(":")[2].partition("=")[0]
+    return objection.leaves_out != "none" or (kinds == {"chooses"} and topic in text.lower())
 
 
 def _reactions(demonstrated: Side, other: Side) -> Difference | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -65,6 +66,7 @@ class Tau2Domain:
         self.allow_drift = allow_drift
         specs = [spec for group in world.tool_specs.values() for spec in group]
         self._schemas = [dict(spec.schema) for spec in specs if spec.requestor == "assistant"]
+        self.terminal_tools = sorted(spec.name for spec in specs if spec.terminal)
         self._battery = BatteryStates(world)
         self.snapshots: SnapshotCache[Tau2State] = SnapshotCache(snapshot_cache_mb)
 
@@ -235,17 +237,27 @@ def _agent_view(messages: Sequence[Message]) -> list[Message]:
     ]
 
 
+def _opened(world: Callable[..., World], *named: str, **options: Any) -> World:
+    """Open a world, refusing options it does not take by name."""
+    known = [*inspect.signature(world).parameters][len(named) :] + ["snapshot_cache_mb", "allow_drift"]
+    for option, value in options.items():
+        if option not in known:
+            hint = suggest(option, known)
+            raise ConfigError(f"unknown option {option}={value!r:.80}; this domain takes {', '.join(known)}.{hint}")
+    return world(*named, **options)
+
+
 def _helpdesk(**options: Any) -> World:
     from pivot_envs.domains.tau2.helpdesk.world import HelpdeskWorld
 
-    return HelpdeskWorld(**options)
+    return _opened(HelpdeskWorld, **options)
 
 
 def _official(name: str) -> Callable[..., World]:
     def make(**options: Any) -> World:
         from pivot_envs.domains.tau2.official.world import OfficialWorld
 
-        return OfficialWorld(name, **options)
+        return _opened(OfficialWorld, name, **options)
 
     return make
 

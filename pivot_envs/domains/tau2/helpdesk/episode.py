@@ -19,7 +19,7 @@ from pivot_envs.domains.tau2.helpdesk.transcript import called
 from pivot_envs.records import Message, Outcome, Task
 
 MOST_NUMBERS = 8
-"""Distinct numbers of a message that tells something; the demonstrations' have at most 5, a list of every amount more."""
+"""Distinct numbers of a message that tells something; the demonstrations' have at most 5."""
 KNOWN_NUMBERS = frozenset(map(str, (*PLANS.values(), *SPEEDS.values()))) | frozenset(
     digits.lstrip("0") for digits in re.findall(r"\d+", f"{TODAY} 1 20")
 )

@@ -10,9 +10,11 @@ from typing import Any
 
 from pivot_envs.domains.tau2.helpdesk.data import Draw, Tables, build
 from pivot_envs.domains.tau2.helpdesk.needs import INTENTS, Plan, plan_need
+from pivot_envs.errors import ConfigError
 from pivot_envs.records import Task
 
 NAME = "helpdesk"
+ATTEMPTS = 100
 TRAIN_CUSTOMERS = 150
 """Customers C001 to C150 call in train tasks only, the others in test tasks only."""
 MODES = {
@@ -52,8 +54,21 @@ def all_tasks(seed: int = 0) -> tuple[Task, ...]:
 
 
 def _draw_tasks(tables: Tables, seed: int, split: str, customers: list[str], wanted: list[Wanted]) -> list[Task]:
-    """Give each wanted combination the first unused customer whose data allows it."""
-    draw = Draw(f"helpdesk-tasks-{seed}-{split}")
+    """Give each wanted combination the first unused customer whose data allows it.
+
+    Some draws leave the last combinations without a customer (seed 75 does); then it is drawn anew.
+    """
+    for attempt in range(ATTEMPTS):
+        again = f"-{attempt}" if attempt else ""
+        tasks = _try_tasks(tables, Draw(f"helpdesk-tasks-{seed}-{split}{again}"), split, customers, wanted)
+        if tasks is not None:
+            return tasks
+    raise ConfigError(f"seed {seed} leaves no customer for some helpdesk tasks, after {ATTEMPTS} draws; take another")
+
+
+def _try_tasks(
+    tables: Tables, draw: Draw, split: str, customers: list[str], wanted: list[Wanted]
+) -> list[Task] | None:
     # The choosiest first, so that those customers are not spent on needs anybody can have.
     order = sorted(range(len(wanted)), key=lambda i: ("outage_credit" not in wanted[i][0], i))
     unused = draw.shuffled(customers)
@@ -67,7 +82,7 @@ def _draw_tasks(tables: Tables, seed: int, split: str, customers: list[str], wan
                 unused.remove(customer)
                 break
         else:
-            raise AssertionError(f"no customer is left for {intents} in {split}; seed {seed}")
+            return None
     return [tasks[i] for i in range(len(wanted))]
 
 
