@@ -230,6 +230,17 @@ class Completion:
     """Likewise."""
 
 
+@dataclass(frozen=True)
+class SampleRequest:
+    """So many completions of a prompt, drawn from random streams made of seed, prompt id and index."""
+
+    prompt: Prompt
+    n: int
+    seed: int
+    first: int = 0
+    """Index of the first."""
+
+
 class Policy(Protocol):
     """Something that writes actions."""
 
@@ -249,6 +260,14 @@ class Policy(Protocol):
 
         `first` is the index of the first sample: drawing 4 and then 4 with `first=4` gives what drawing 8 gives.
         """
+
+
+@runtime_checkable
+class Batching(Protocol):
+    """A policy that draws for prompts of any trajectories in as few batches as possible."""
+
+    def sample_together(self, requests: Sequence[SampleRequest], sampling: Sampling) -> list[list[Completion]]:
+        """Draw what is asked, in order; which requests come together may change the last bits of what is drawn."""
 
 
 class Sandbox(Protocol):

@@ -26,19 +26,24 @@ def context_full(needed: int, available: int) -> str:
     return f"{CONTEXT_FULL}: the prompt has {needed} tokens, at most {available} fit"
 
 
-def check_sampling(sampling: Sampling) -> None:
+def check_sampling(sampling: Sampling, n: int = 1) -> None:
     """Refuse what nothing can be drawn with.
 
     Raises:
         ConfigError: a field that is out of its range or no number.
     """
     temperature, top_p, most = sampling.temperature, sampling.top_p, sampling.max_tokens
-    if not 0 <= temperature < math.inf:
-        raise ConfigError(f"temperature is {temperature!r}; expected a number from 0 (the likeliest token)")
-    if not 0 < top_p <= 1:
-        raise ConfigError(f"top_p is {top_p!r}; expected a share above 0, at most 1")
-    if isinstance(most, bool) or not isinstance(most, int) or most < 1:
-        raise ConfigError(f"max_tokens is {most!r}; expected a whole number from 1")
+    if n < 1:
+        problem = f"cannot sample n={n!r}; expected at least one completion of a prompt"
+    elif not 0 <= temperature < math.inf:
+        problem = f"temperature is {temperature!r}; expected a number from 0 (the likeliest token)"
+    elif not 0 < top_p <= 1:
+        problem = f"top_p is {top_p!r}; expected a share above 0, at most 1"
+    elif isinstance(most, bool) or not isinstance(most, int) or most < 1:
+        problem = f"max_tokens is {most!r}; expected a whole number from 1"
+    else:
+        return
+    raise ConfigError(f"{problem}. Sampling takes temperature from 0, top_p above 0 to 1, n and max_tokens from 1")
 
 
 def derive_seed(*parts: object) -> int:

@@ -46,7 +46,6 @@ LAZY: Mapping[tuple[str, str], str] = {
     ("pivot_envs.sources", "pivot_envs.pivots"): "read only where a pivots file is named",
     ("pivot_envs.domains.tau2.domain", "pivot_envs.domains.tau2.helpdesk.world"): "a world is loaded when asked for",
     ("pivot_envs.domains.tau2.domain", "pivot_envs.domains.tau2.official.world"): "needs an optional package",
-    ("pivot_envs.trainer.evaluate", "pivot_envs.trainer.sampling"): "imports torch, which only local policies have",
 }
 """(importing module, imported module) -> why this import inside a function may point right or sideways."""
 

@@ -76,7 +76,7 @@ def test_ten_kills_of_a_scripted_policys_run_change_nothing(recorded: Path, tmp_
 @pytest.mark.slow
 def test_ten_kills_of_a_run_with_a_local_model_change_nothing(recorded: Path, tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="torch is not installed (extra 'train')")
-    from pivot_envs.trainer.model import tiny_model
+    from pivot_envs.trainer.tiny import tiny_model
 
     model = tmp_path / "tiny"
     tiny_model(["my router is down", "restart it"] * 10, width=32, layers=1, prompt_style="compact").save(model)
@@ -165,7 +165,7 @@ def test_a_model_whose_context_is_too_short_is_told_with_the_tokens_and_a_way_ou
     recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     pytest.importorskip("torch", reason="torch is not installed (extra 'train')")
-    from pivot_envs.trainer.model import tiny_model
+    from pivot_envs.trainer.tiny import tiny_model
 
     tiny_model(["my router is down"] * 10, width=32, layers=1, context_length=64).save(tmp_path / "tiny")
     arguments = command(recorded, tmp_path / "p.jsonl", "--k", 2, "--limit", 1, "--policy", tmp_path / "tiny")

@@ -133,7 +133,7 @@ def test_drawing_two_and_two_more_gives_what_drawing_four_gives() -> None:
 
 def test_a_local_model_draws_two_and_two_more_as_it_draws_four() -> None:
     pytest.importorskip("torch", reason="torch is not installed (extra 'train')")
-    from pivot_envs.trainer.model import tiny_model
+    from pivot_envs.trainer.tiny import tiny_model
 
     policy = tiny_model(["yes no maybe"] * 10, width=32, layers=1)
     asked = [Prompt("d/t/0", ({"role": "user", "content": "well?"},), ())]

@@ -35,7 +35,7 @@ SERVE = "import sys; from transformers.cli.transformers import main; sys.argv[0]
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from pivot_envs.trainer.model import tiny_model
+    from pivot_envs.trainer.tiny import tiny_model
 
     folder = tmp_path_factory.mktemp("served") / "tiny"
     tiny_model(["customer: my router is down", "agent: restart it"] * 10, width=32, layers=1).save(folder)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pivot_envs.bench import Bench
-from pivot_envs.contracts import Completion, Policy, Prompt, Responding
+from pivot_envs.contracts import Batching, Completion, Policy, Prompt, Responding, SampleRequest
 from pivot_envs.env import MAX_TURNS, PivotEnv
 from pivot_envs.errors import ConfigError, PolicyError, suggest
 from pivot_envs.policy import CONTEXT_FULL, derive_seed
@@ -79,8 +79,11 @@ def held_out(
         most: Take at most so many of the ids, evenly spread.
 
     Raises:
+        ConfigError: there is no scorer.
         PolicyError: not one action could be sampled and judged.
     """
+    if not scorers:
+        raise ConfigError("no verifier is named to judge held-out turns; name at least one, such as effect")
     first = next(iter(scorers.values()))
     known = list(first.ids() if ids is None else ids)
     chosen = known[:: max(1, len(known) // most)][:most]
@@ -265,12 +268,9 @@ def _prompt(step: int, lane: _Lane) -> Prompt:
 
 def _drawn(policy: Policy, asked: Sequence[tuple[Prompt, int, int]], sampling: Sampling) -> list[list[Completion]]:
     """Return n completions for each (prompt, n, seed); a local model draws them in one batch."""
-    if not hasattr(policy, "sample_together"):
-        return [next(iter(policy.sample([prompt], n, sampling, seed))) for prompt, n, seed in asked]
-    from pivot_envs.trainer.sampling import SampleRequest  # torch, which a policy with this method has
-
-    together: list[list[Completion]] = policy.sample_together([SampleRequest(*each) for each in asked], sampling)
-    return together
+    if isinstance(policy, Batching):
+        return policy.sample_together([SampleRequest(*each) for each in asked], sampling)
+    return [next(iter(policy.sample([prompt], n, sampling, seed))) for prompt, n, seed in asked]
 
 
 def _turn(lanes: Sequence[_Lane], completions: Sequence[Completion]) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 
 UNKNOWN = "unknown: the run was given no count of profiling rollouts"
 
+
 def ledger(
     rows: Sequence[Mapping[str, Any]],
     discarded: Sequence[Mapping[str, Any]] = (),

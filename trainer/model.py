@@ -1,7 +1,7 @@
 """A local policy: a transformers model with its tokenizer that samples turns and returns log-probabilities.
 
 It implements `Policy` of `contracts.py`; profiling, evaluation and `train` call it. How tokens are drawn is
-`sampling.py`, how gradients share a prompt `prefix.py`. `tiny_model` builds a small random model for tests and demo.
+`sampling.py`, how gradients share a prompt `prefix.py`, and `tiny.py` builds a small random one.
 """
 
 from __future__ import annotations
@@ -12,31 +12,28 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pivot_envs import strict_json
-from pivot_envs.contracts import Completion, Prompt
+from pivot_envs.contracts import Completion, Prompt, SampleRequest
 from pivot_envs.errors import ConfigError, MissingDependency, PolicyError
-from pivot_envs.policy import context_full, derive_seed
+from pivot_envs.policy import check_sampling, context_full, derive_seed
 from pivot_envs.records import Message, Sampling
 
 try:
     import jinja2
     import torch
-    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
     from torch import Tensor
     from transformers import (
         AutoModelForCausalLM,
         AutoTokenizer,
-        LlamaConfig,
-        LlamaForCausalLM,
         PreTrainedModel,
         PreTrainedTokenizerBase,
-        PreTrainedTokenizerFast,
     )
     from transformers.utils import logging as transformers_logging
 except ImportError as error:
@@ -47,7 +44,7 @@ except ImportError as error:
 from pivot_envs.trainer.branches import branching, decode_together, portions
 from pivot_envs.trainer.config import PrefixMode
 from pivot_envs.trainer.prefix import group_logprobs
-from pivot_envs.trainer.sampling import Drawn, GrowingCache, Prefill, SampleRequest, check_sampling, decode
+from pivot_envs.trainer.sampling import Drawn, GrowingCache, Prefill, decode
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +52,8 @@ SETTINGS_FILE = "pivot_envs_policy.json"
 """Beside the weights in a saved folder: what of the policy transformers does not save."""
 BASE = "helpdesk-base"
 """Name of the shipped policy of 0.7 M parameters that half masters helpdesk; examples/pretrain_helpdesk_base.py."""
-SHIPPED = {BASE: Path(__file__).parent / "weights" / "helpdesk_base"}
+SHIPPED = {BASE: "weights/helpdesk_base"}
+"""Name -> folder in this package."""
 SAVED_SETTINGS = ("name", "action_codec", "prompt_style", "max_prompt_tokens")
 
 
@@ -388,7 +386,9 @@ def load_policy(path_or_name: str | Path, device: str = "cpu", **settings: Any) 
     if unknown:
         raise ConfigError(f"load_policy knows no setting {sorted(unknown)}; it takes {', '.join(SAVED_SETTINGS)}")
     check_device(device)
-    source = str(SHIPPED.get(str(path_or_name), path_or_name))
+    source = str(path_or_name)
+    if source in SHIPPED:
+        source = str(resources.files("pivot_envs.trainer").joinpath(SHIPPED[source]))
     saved_settings = Path(source) / SETTINGS_FILE
     saved = json.loads(saved_settings.read_text(encoding="utf-8")) if saved_settings.is_file() else {}
     model = _from_pretrained(AutoModelForCausalLM, source, dtype=torch.float32)
@@ -422,85 +422,3 @@ def _no_progress_bars() -> Iterator[None]:
     finally:
         if shown:
             transformers_logging.enable_progress_bar()
-
-
-# A tiny model -------------------------------------------------------------------------------------------------------
-
-START, END, PAD = "<|im_start|>", "<|im_end|>", "<|endoftext|>"
-
-TINY_TEMPLATE = (
-    "{%- if tools %}{{ '<|im_start|>tools\n' }}{% for tool in tools %}{{ tool.function.name }}("
-    "{{ (tool.function.parameters or {}).get('properties', {}) | join(', ') }}){{ '\n' }}{% endfor %}"
-    "{{ '<|im_end|>\n' }}{% endif %}"
-    "{%- for message in messages %}{{ '<|im_start|>' + message.role + '\n' + message.content }}"
-    "{%- for call in message.tool_calls or [] %}"
-    "{%- if message.content or not loop.first %}{{ '\n' }}{% endif %}"
-    '{{ \'<tool_call>\n\' }}{"name": {{ call.function.name | tojson }}, "arguments": '
-    "{{ call.function.arguments | tojson }}}{{ '\n</tool_call>' }}{% endfor %}"
-    "{{ '<|im_end|>\n' }}{% endfor %}"
-    "{%- if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
-)
-"""A short chat template: tools as one signature a line, calls as hermes blocks, messages only ever appended, so that
-the rendering of messages[:k] is a prefix of that of messages[:k + 1]."""
-
-
-def tiny_model(
-    texts: Iterable[str],
-    *,
-    layers: int = 2,
-    width: int = 64,
-    heads: int = 4,
-    vocab_size: int = 512,
-    context_length: int = 4096,
-    seed: int = 0,
-    name: str = "tiny",
-    prompt_style: str = "full",
-) -> TransformersPolicy:
-    """Build a small random Llama with a byte-level BPE tokenizer trained on the texts, bit by bit repeatable.
-
-    It knows nothing: give it competence with `train_sft`. Any text can be written with its vocabulary.
-    """
-    tokenizer = _tiny_tokenizer(texts, vocab_size)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=width,
-        intermediate_size=3 * width,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        num_key_value_heads=max(1, heads // 2),
-        max_position_embeddings=context_length,
-        tie_word_embeddings=True,
-        bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-        attn_implementation="sdpa",
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = LlamaForCausalLM(config)
-    return TransformersPolicy(model, tokenizer, name, prompt_style=prompt_style)
-
-
-def _tiny_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
-    markers = [AddedToken(text, special=False, normalized=False) for text in ("<tool_call>", "</tool_call>")]
-    inner = Tokenizer(models.BPE())
-    # Digits stand alone: an id that the model must copy is then spelled the same way, seen before or not.
-    digits = pre_tokenizers.Digits(individual_digits=True)
-    inner.pre_tokenizer = pre_tokenizers.Sequence([digits, pre_tokenizers.ByteLevel(add_prefix_space=False)])
-    inner.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size - len(markers),
-        special_tokens=[PAD, START, END],
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=False,
-    )
-    inner.train_from_iterator((text.encode("utf-8", "replace").decode() for text in texts), trainer)
-    inner.add_tokens(markers)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=inner,
-        eos_token=END,
-        pad_token=PAD,
-        additional_special_tokens=[START],
-        chat_template=TINY_TEMPLATE,
-        clean_up_tokenization_spaces=False,
-    )

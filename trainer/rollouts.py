@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from statistics import fmean, pstdev
 from typing import Any, get_args
 
-from pivot_envs.contracts import Completion, Prompt
+from pivot_envs.contracts import Completion, Prompt, SampleRequest
 from pivot_envs.errors import ConfigError, PolicyError, VerifierError
 from pivot_envs.policy import CONTEXT_FULL
 from pivot_envs.records import Outcome5, Sampling, Verdict
 from pivot_envs.trainer.model import TransformersPolicy
-from pivot_envs.trainer.sampling import SampleRequest
 
 logger = logging.getLogger(__name__)
 

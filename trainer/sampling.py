@@ -16,37 +16,12 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from pivot_envs.contracts import Prompt
-from pivot_envs.errors import ConfigError, PolicyError
+from pivot_envs.errors import PolicyError
 from pivot_envs.records import Sampling
 from pivot_envs.trainer.prefix import forward
 
 Drawn = tuple[list[list[int]], list[list[float]]]
 """Token ids and log-probabilities of each completion of one prompt."""
-
-
-@dataclass(frozen=True)
-class SampleRequest:
-    """So many completions of a prompt, drawn from random streams made of seed, prompt id and index."""
-
-    prompt: Prompt
-    n: int
-    seed: int
-    first: int = 0
-    """Index of the first."""
-
-
-def check_sampling(sampling: Sampling, n: int) -> None:
-    """Refuse what nothing can be drawn with.
-
-    Raises:
-        ConfigError: a setting is out of its range.
-    """
-    if n < 1 or sampling.max_tokens < 1 or sampling.temperature < 0 or not 0 < sampling.top_p <= 1:
-        raise ConfigError(
-            f"cannot sample n={n} with {sampling}: n and max_tokens must be at least 1, temperature 0 or more, "
-            "top_p above 0 and at most 1"
-        )
 
 
 # Prefill ------------------------------------------------------------------------------------------------------------

@@ -165,7 +165,7 @@ class TrainCommand:
 
 def tiny_policy(scorer: Scorer, trajectories: Path, style: str) -> TransformersPolicy:
     """Return a random tiny model whose tokenizer is trained on what the policy will read and write."""
-    from pivot_envs.trainer.model import tiny_model
+    from pivot_envs.trainer.tiny import tiny_model
 
     first = next(iter(read_trajectories(trajectories)))
     candidates = [scorer.candidate(i) for i in scorer.ids()]

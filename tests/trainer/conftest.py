@@ -21,7 +21,7 @@ def _one_thread():
 @pytest.fixture
 def tiny():
     """Build tiny policies; equal arguments give equal weights."""
-    from pivot_envs.trainer.model import tiny_model
+    from pivot_envs.trainer.tiny import tiny_model
 
     def build(**settings):
         return tiny_model(TEXTS, **{"width": 32, "context_length": 2048, **settings})

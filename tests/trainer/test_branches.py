@@ -7,12 +7,13 @@ import pytest
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
+from pivot_envs.contracts import SampleRequest  # noqa: E402
 from pivot_envs.errors import ConfigError  # noqa: E402
 from pivot_envs.records import Sampling  # noqa: E402
 from pivot_envs.trainer import branches  # noqa: E402
 from pivot_envs.trainer.branches import branching, decode_together, portions  # noqa: E402
 from pivot_envs.trainer.model import TransformersPolicy  # noqa: E402
-from pivot_envs.trainer.sampling import GrowingCache, SampleRequest, decode  # noqa: E402
+from pivot_envs.trainer.sampling import GrowingCache, decode  # noqa: E402
 
 VOCAB = 97
 GREEDY, WARM, CUT = Sampling(0.0, 1.0, 24), Sampling(1.0, 1.0, 24), Sampling(0.7, 0.9, 24)

@@ -195,7 +195,7 @@ def test_held_out_turns_that_cannot_be_sampled_are_excluded(scorer):
 
 def test_a_local_model_plays_episodes(scorer):
     pytest.importorskip("torch")
-    from pivot_envs.trainer.model import tiny_model
+    from pivot_envs.trainer.tiny import tiny_model
 
     policy = tiny_model(["hello"], width=32, context_length=512, prompt_style="compact")
     report = play(policy, prompt_style="compact", episodes=3, max_turns=2, sampling=Sampling(max_tokens=8))
