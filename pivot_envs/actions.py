@@ -302,7 +302,7 @@ CODECS: Mapping[str, Codec | None] = {
 
 def _codec(codec: str | Codec) -> Codec:
     if not isinstance(codec, str):
-        if not callable(getattr(codec, "decode", None)):
+        if not all(callable(getattr(codec, name, None)) for name in ("decode", "encode")):  # bytes have one
             known = ", ".join(CODECS)
             raise ConfigError(f"action_codec is {shown(codec)}; expected one of {known}, or an object that decodes")
         return codec

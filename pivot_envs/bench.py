@@ -67,7 +67,8 @@ class Bench:
 
     def prompt(self, candidate: Candidate, style: str | None = None) -> Prompt:
         """Return what a policy sees at a candidate. Styles shorter than `full` leave the function schemas out."""
-        style = style or self.prompt_style
+        style = self.prompt_style if style is None else style
+        _check_text(prompt_style=style)
         visible = self.domain.visible(candidate.prefix, style)
         tools = self.domain.tools(candidate.trajectory.initial_state) if style == "full" else ()
         return Prompt(candidate.candidate_id, tuple(visible), tuple(tools))

@@ -12,6 +12,7 @@ import tyro
 from pivot_envs.cli.learning import open_policy
 from pivot_envs.cli.screen import Flag, at_least, console, existing, print_json, progress, table, world_options
 from pivot_envs.domains import resolve
+from pivot_envs.errors import ConfigError
 from pivot_envs.records import Sampling
 from pivot_envs.scoring import Scorer
 from pivot_envs.trainer.evaluate import EpisodeReport, Share, evaluate_episodes, held_out
@@ -64,6 +65,8 @@ class Evaluate:
         """Evaluate and print."""
         at_least(self.episodes, 0, "--episodes")
         at_least(self.turns, 0, "--turns")
+        if not self.turns and not self.episodes:
+            raise ConfigError("--episodes 0 and --turns 0 leave nothing to evaluate")
         if self.trajectories is not None:
             existing(self.trajectories, "--trajectories")
         family, domain = resolve(self.domain)

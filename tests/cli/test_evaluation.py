@@ -34,6 +34,9 @@ def test_the_shipped_policy_is_evaluated_on_episodes_and_turns(capsys: pytest.Ca
         (("helpdesk-base", "--turns", "-1"), "--turns -1: expected at least 0"),
         (("helpdesk-base", "--domain", "helpdsk"), "helpdesk"),
         (("http://127.0.0.1:1/v1",), "name its model with --model"),
+        (("helpdesk-base", "--episodes", "0", "--turns", "0"), "leave nothing to evaluate"),
+        (("helpdesk-base", "--episodes", "0", "--verifiers"), "no verifier is named"),
+        (("helpdesk-base", "--temperature", "nan"), "temperature is nan"),
     ],
 )
 def test_what_cannot_be_evaluated_is_refused(
