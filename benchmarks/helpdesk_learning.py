@@ -4,7 +4,7 @@
 
 Every arm starts from the shipped base policy and is evaluated on whole episodes of test tasks. GRPO arms draw equally
 many training rollouts; what profiling drew stands beside. Rows are appended as they are found, so a run that was
-stopped goes on. Some hours on one core in full; --seeds 1 --episodes 200 shows the shape of it.
+stopped goes on. An arm with fewer pivots than a step wants draws fewer rollouts.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Study:
     sft_lr: float = 5e-4
 
 
-class Bench:
+class Arms:
     """What the arms share: trajectories, scorers, and profiles of the base under each verifier."""
 
     def __init__(self, study: Study, folder: Path) -> None:
@@ -140,12 +140,12 @@ def run(study: Study) -> None:
     done = _rows(study.output)
     folder = Path(tempfile.mkdtemp(prefix="helpdesk-learning-"))
     try:
-        bench = Bench(study, folder)
+        arms = Arms(study, folder)
         for seed in range(study.seeds):
             for name in study.arms:
                 if any((row["arm"], row["seed"]) == (name, seed) for row in done):
                     continue
-                row = bench.evaluated(_arm(bench, name, seed), seed)
+                row = arms.evaluated(_arm(arms, name, seed), seed)
                 with study.output.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(row, default=str) + "\n")
                 done.append(row)
@@ -155,12 +155,12 @@ def run(study: Study) -> None:
     _print(done, study)
 
 
-def _arm(bench: Bench, name: str, seed: int) -> Arm:
+def _arm(arms: Arms, name: str, seed: int) -> Arm:
     makers: Mapping[str, Callable[[], Arm]] = {
-        "base": lambda: Arm("base", bench.base),
-        "sft": lambda: bench.sft(seed),
+        "base": lambda: Arm("base", arms.base),
+        "sft": lambda: arms.sft(seed),
     }
-    return makers.get(name, lambda: bench.grpo(name, seed))()
+    return makers.get(name, lambda: arms.grpo(name, seed))()
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:

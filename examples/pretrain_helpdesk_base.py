@@ -24,7 +24,8 @@ from pivot_envs.actions import encode, from_message
 from pivot_envs.contracts import Prompt
 from pivot_envs.domains import get_domain
 from pivot_envs.records import Message
-from pivot_envs.trainer.model import TransformersPolicy, tiny_model
+from pivot_envs.trainer.model import TransformersPolicy
+from pivot_envs.trainer.tiny import tiny_model
 
 STYLE = "compact"
 Row = tuple[list[int], list[bool]]
@@ -109,7 +110,7 @@ def row(policy: TransformersPolicy, messages: list[Message]) -> Row:
     written: list[bool] = []
     for place, message in enumerate(messages):
         if message["role"] == "assistant":
-            prompt = policy.render(Prompt("pretraining/0", tuple(messages[:place])))
+            prompt = policy.render(Prompt("pretraining/0", tuple(messages[:place]), ()))
             turn = policy.encode_completion(_text(message))
             written += [False] * (len(prompt) - len(ids)) + [True] * len(turn)
             ids = [*prompt, *turn]
