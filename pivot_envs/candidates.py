@@ -64,3 +64,10 @@ def visible_messages(messages: Sequence[Message]) -> list[Message]:
             continue
         shown.append(message)
     return shown
+
+
+def of_first_trajectories(ids: Sequence[str], limit: int | None) -> list[str]:
+    """Return the candidate ids of the first `limit` trajectories, in order; all of them where it is None."""
+    names = dict.fromkeys(candidate_id.rpartition("/")[0] for candidate_id in ids)
+    kept = set(list(names)[:limit])
+    return [candidate_id for candidate_id in ids if candidate_id.rpartition("/")[0] in kept]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pivot_envs import selection
+from pivot_envs.candidates import of_first_trajectories
 from pivot_envs.pivots import Selection, make_header, select, write_pivots
 from pivot_envs.profiles import read_profiles
 from pivot_envs.profiling import ProfileConfig, profile
@@ -88,28 +89,27 @@ class Comparing:
         scorer = Scorer(
             "tau2", "helpdesk", trajectories=str(self.trajectories), action_codec=base.action_codec, prompt_style=STYLE
         )
-        effort = 0.02 * self.profiled * self.k
-        cost, chosen = stage("profile the base", lambda: self._profile(base, scorer), 12 * effort)
+        estimate = 0.06 * self.profiled * self.k
+        cost, chosen = stage("profile the base", lambda: self._profile(base, scorer), estimate)
         found.selection = selection.report(chosen)
         found.pivots = [_looked_at(base, scorer, pivot.pivot_id) for pivot in chosen.kept[:: _stride(chosen)][:SHOWN]]
         arms = [Arm("base", base, dead_share=found.selection.dead_share)]
-        arms.append(stage("imitate (sft)", lambda: self._imitate(base, scorer), 8 * self.sft_epochs))
+        arms.append(stage("imitate (sft)", lambda: self._imitate(base, scorer), 14 * self.sft_epochs))
         kept = [pivot.pivot_id for pivot in chosen.kept]
         if len(kept) < 2:
             found.missing = f"GRPO: {len(kept)} pivots are too few; raise --profiled"
         else:
-            arms.append(stage("practise (pivot)", lambda: self._practise(base, scorer, kept, cost), 4 * self.steps))
+            arms.append(stage("practise (pivot)", lambda: self._practise(base, scorer, kept, cost), 3.5 * self.steps))
             found.curve = arms[-1].curve
         for arm in arms:
             told = f"evaluate {arm.name}"
-            found.rows.append(stage(told, lambda arm=arm: self._evaluate(arm, cost), 0.25 * self.episodes))
+            found.rows.append(stage(told, lambda arm=arm: self._evaluate(arm, cost), 0.4 * self.episodes))
         return found
 
     def _profile(self, base: TransformersPolicy, scorer: Scorer) -> tuple[str, tuple[_Cost, Selection]]:
         path = self.folder / "profiles.jsonl"
         path.unlink(missing_ok=True)
-        names = list(dict.fromkeys(i.rpartition("/")[0] for i in scorer.ids()))[: self.profiled]
-        ids = [i for i in scorer.ids() if i.rpartition("/")[0] in set(names)]
+        ids = of_first_trajectories(scorer.ids(), self.profiled)
         config = ProfileConfig(k=self.k, prompt_style=STYLE, sampling=SAMPLING, seed=self.seed)
         started = time.perf_counter()
         summary = profile(scorer, base, config, path, candidates=ids, trajectories=self.trajectories)
@@ -145,10 +145,9 @@ class Comparing:
         report = evaluate_episodes(
             arm.policy, "tau2", "helpdesk", episodes=self.episodes, sampling=SAMPLING, seed=self.seed, **shared
         )
-        charged = cost if arm.pivots else _Cost(0, 0.0)
         row = Row(
             arm.name, report.success, turns["effect"], turns["exact"], arm.dead_share,
-            arm.rollouts + charged.rollouts, arm.seconds + charged.seconds,
+            arm.rollouts + arm.profiling, arm.seconds + (cost.seconds if arm.profiling else 0.0),
         )  # fmt: skip
         return f"{report.success.share:.2f} of {self.episodes} episodes, {turns['effect'].share:.2f} of turns", row
 

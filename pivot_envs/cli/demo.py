@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pivot_envs.audit import audit
+from pivot_envs.candidates import of_first_trajectories
 from pivot_envs.cli.first_look import show_judgement
 from pivot_envs.cli.learning import noisy, open_scorer
 from pivot_envs.cli.report import COLUMNS, cells, write_report
@@ -118,8 +119,7 @@ class Demo:
         scorer = open_scorer(trajectories, "effect", "message", "full", None)
         path = self.output / "profiles.jsonl"
         path.unlink(missing_ok=True)
-        names = list(dict.fromkeys(i.rpartition("/")[0] for i in scorer.ids()))[: self.profiled]
-        chosen = [i for i in scorer.ids() if i.rpartition("/")[0] in set(names)]
+        chosen = of_first_trajectories(scorer.ids(), self.profiled)
         profile(scorer, noisy(scorer), ProfileConfig(k=self.k), path, candidates=chosen, trajectories=trajectories)
         profiles = read_profiles(path)
         kept = select(profiles.profiles, SelectorConfig(), excluded=profiles.excluded).kept

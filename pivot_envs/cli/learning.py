@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import tyro
 
 from pivot_envs import selection
+from pivot_envs.candidates import of_first_trajectories
 from pivot_envs.cli.screen import (
     Flag,
     at_least,
@@ -100,7 +101,7 @@ class ProfileCommand:
         writable(self.output, "--output", self.trajectories)
         make, codec = self._policy()
         scorer = open_scorer(self.trajectories, self.verifier, codec, self.config.prompt_style, self.tau2_path)
-        chosen = _first_trajectories(scorer.ids(), self.limit)
+        chosen = of_first_trajectories(scorer.ids(), self.limit)
         with progress("profiling trajectories", None) as bar:
 
             def show(state: Progress) -> None:
@@ -150,14 +151,6 @@ def open_policy(name: str, model: str = "", revision: str = "", device: str = "c
     from pivot_envs.trainer.model import load_policy  # torch and transformers, only where a model is asked for
 
     return load_policy(name, device=device, **settings)
-
-
-def _first_trajectories(ids: list[str], limit: int | None) -> list[str]:
-    if limit is None:
-        return ids
-    names = dict.fromkeys(candidate_id.rpartition("/")[0] for candidate_id in ids)
-    kept = set(list(names)[:limit])
-    return [candidate_id for candidate_id in ids if candidate_id.rpartition("/")[0] in kept]
 
 
 def _print_summary(summary: ProfileSummary) -> None:
