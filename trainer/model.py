@@ -51,7 +51,7 @@ logger = logging.getLogger(__name__)
 SETTINGS_FILE = "pivot_envs_policy.json"
 """Beside the weights in a saved folder: what of the policy transformers does not save."""
 BASE = "helpdesk-base"
-"""Name of the shipped policy of 0.7 M parameters that half masters helpdesk; examples/pretrain_helpdesk_base.py."""
+"""Name of the shipped policy of 0.7 M parameters that half masters helpdesk; `examples/` has a script to make one."""
 SHIPPED = {BASE: "weights/helpdesk_base"}
 """Name -> folder in this package."""
 SAVED_SETTINGS = ("name", "action_codec", "prompt_style", "max_prompt_tokens")
