@@ -13,6 +13,7 @@ import pytest
 
 from pivot_envs.verifiers.messages import MessageDecision, judge_message, lexicon
 from pivot_envs.verifiers.messages.atoms import mark
+from pivot_envs.verifiers.messages.patterns import holds, needles
 from pivot_envs.verifiers.messages.wording import lower
 
 BATTERY = Path(__file__).parent / "data" / "messages.jsonl"
@@ -57,9 +58,9 @@ def test_the_battery_covers_four_domains_and_three_labels_with_unique_ids() -> N
 def test_the_quick_search_finds_what_the_patterns_find() -> None:
     tables = [lexicon.OPERATIONS, lexicon.ASKED, *lexicon.EXCLUSIVE.values()]
     patterns = [p for table in tables for p in table.values()] + [p for _, *pair in lexicon.OPPOSITES for p in pair]
-    assert sum(bool(lexicon.needles(p.pattern)) for p in patterns) > 0.8 * len(patterns)
+    assert sum(bool(needles(p.pattern)) for p in patterns) > 0.8 * len(patterns)
     for text in {mark(lower(row["candidate"])).text for row in SECOND_ROWS}:
-        assert [lexicon.holds(p, text) for p in patterns] == [p.search(text) is not None for p in patterns]
+        assert [holds(p, text) for p in patterns] == [p.search(text) is not None for p in patterns]
 
 
 def test_every_demonstrated_message_of_the_battery_equals_itself() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from pivot_envs.verifiers.messages.lexicon import CURRENCIES, MONTHS, SMALL_NUMBERS, TENS, UNITS
+from pivot_envs.verifiers.messages.units import CURRENCIES, MONTHS, SMALL_NUMBERS, TENS, UNITS
 
 _NUM = r"(?:\d{1,3}(?:,\d{3})+(?:\.\d{1,6})?|\d{1,15},\d{2}(?![\d,])|\d{1,15}(?:\.\d{1,6})?)"
 _UNIT = "|".join(UNITS.values()).replace(" ", r"[ ]")

@@ -9,6 +9,7 @@ from functools import lru_cache
 from pivot_envs.verifiers.messages import cues, vocabulary
 from pivot_envs.verifiers.messages import lexicon as lex
 from pivot_envs.verifiers.messages.decision import ASKS, Finding, Pair, denies, different, has
+from pivot_envs.verifiers.messages.patterns import holds
 from pivot_envs.verifiers.messages.reading import Reading, canonical, is_negated, members_in, operations_in
 
 _FINISHED = re.compile(
@@ -102,6 +103,8 @@ def _meant_otherwise(pair: Pair) -> frozenset[str]:
     """Operations that another word for the same state stands for: `works again`, a fixed date, a billed amount."""
     texts = (pair.shown.text, pair.other.text)
     found = {"fix"} if any(_RESTORED.search(text) for text in texts) else set()
+    if any(_SETTLED.search(text) for text in texts):
+        found |= {"fix", "book"}
     billed = pair.shown.exclusive.get("document", frozenset()) | pair.other.exclusive.get("document", frozenset())
     if "invoice" in billed and not pair.shown.acts & ASKS:
         found.add("charge")
@@ -109,8 +112,9 @@ def _meant_otherwise(pair: Pair) -> frozenset[str]:
 
 
 _RESTORED = re.compile(
-    r"\b(?:works?|working|up|back|online) again\b|\b(?:visit|appointment|slot|date|day)\b[^.?!\n]{0,60}\bfixed\b"
+    r"\b(?:works?|working|up|back|online) again\b"
 )
+_SETTLED = re.compile(r"\b(?:visit|appointment|slot|date|day)\b[^.?!\n]{0,60}\bfixed\b")
 
 
 def _state_for_offer(pair: Pair) -> str:
@@ -182,7 +186,7 @@ def opposites(pair: Pair) -> Finding:
         here, there = (left, right) if shown[0] else (right, left)
         if name in _ALONE and not (shown[0] and _unheard(there, pair)):
             continue
-        if lex.holds(there, pair.other.text) and (name in _ALONE or not lex.holds(here, pair.other.text)):
+        if holds(there, pair.other.text) and (name in _ALONE or not holds(here, pair.other.text)):
             if name in ("edge", "sequence", "gain", "work", "move", "always") and denies(pair.shown) != denies(
                 pair.other
             ):
@@ -203,7 +207,7 @@ def _unheard(pattern: re.Pattern[str], pair: Pair) -> bool:
 @lru_cache(maxsize=4096)
 def _sides(reading: Reading, name: str) -> tuple[bool, bool]:
     left, right = _PAIRS[name]
-    return lex.holds(left, reading.text), lex.holds(right, reading.text)
+    return holds(left, reading.text), holds(right, reading.text)
 
 
 _PAIRS = {name: (left, right) for name, left, right in lex.OPPOSITES}
@@ -297,7 +301,7 @@ def _things_denied(pair: Pair) -> Finding:
 def _polarities(reading: Reading, group: str) -> dict[str, set[bool]]:
     found: dict[str, set[bool]] = {}
     for sentence in reading.sentences:
-        for clause in re.split(r", | and | but | or |: ", sentence.text):
+        for clause in re.split(r", | and | but | or | because |: ", sentence.text):
             for member in members_in(clause, group):
                 found.setdefault(member, set()).add(is_negated(clause))
     return found
@@ -318,7 +322,7 @@ def _denial(pair: Pair) -> Finding:
             for w in re.findall(r"[^\W\d_]{3,}", clause)
             if w not in vocabulary.STOP and not cues.NEGATION.search(w)
         }
-        if words & rest.lemmas or "§" in clause:
+        if is_negated(clause) and (words & rest.lemmas or "§" in clause):
             return different("negated", clause=clause[:120])
     return None
 
@@ -340,8 +344,12 @@ def _denied_clauses(reading: Reading) -> list[str]:
         for s in reading.sentences
         if not s.acts & ASKS
         for c in re.split(r", | and | but | because |: ", s.text)
-        if is_negated(c)
+        if is_negated(c) or _DIFFERS.search(c)
     ]
+
+
+_DIFFERS = re.compile(r"\b(?:differs?|different|another|other) (?:\w+ )?(?:from|than)\b|\bunchanged\b")
+"""Wording that denies a match without a negation."""
 
 
 def hedged(pair: Pair) -> Finding:

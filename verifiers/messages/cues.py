@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from pivot_envs.verifiers.messages.lexicon import any_of
+from pivot_envs.verifiers.messages.patterns import any_of
 
 NEGATION = any_of(
     "not",
@@ -136,7 +136,8 @@ CONDITION = any_of(
 )
 
 IF_CLAUSE = re.compile(
-    r"(?<!know )(?<!tell me )(?<!check )(?<!see )(?<!me )\bif (?!you (?:would like|like|want|wish|agree|confirm|need"
+    r"(?<!know )(?<!tell me )(?<!check )(?<!see )(?<!me )(?<!okay )(?<!ok )(?<!fine )(?<!right )(?<! you )"
+    r"\bif (?!you (?:would like|like|want|wish|agree|confirm|need"
     r"|have|prefer|are (?:happy|ok|fine|ready)|say|reply|do not|don t)"
     r"|there is anything|that (?:is|works|sounds)|so\b|everything|this (?:is|looks)|not\b|it (?:is )?(?:helps"
     r"|works|ok|possible)"

@@ -9,6 +9,7 @@ from pivot_envs.verifiers.messages.atoms import Atom
 from pivot_envs.verifiers.messages.decision import ASKS, Finding, Pair, different, has, unique
 from pivot_envs.verifiers.messages.pairing import crossed
 from pivot_envs.verifiers.messages.reading import Reading, is_negated, members_in, stem
+from pivot_envs.verifiers.messages.units import WEEKDAYS
 
 
 def hard_facts(pair: Pair) -> Finding:
@@ -16,9 +17,11 @@ def hard_facts(pair: Pair) -> Finding:
     if len(pair.other.atoms) > 20 * max(10, len(pair.shown.atoms)):
         return different("facts_dumped", count=len(pair.other.atoms))
     missing = [a for a in unique(pair.shown.atoms) if not has(pair.other, a) and not _implied(a, pair.other)]
-    if missing:
-        return different("fact_missing", missing=[a.text for a in missing][:5])
     surplus = [a for a in unique(pair.other.atoms) if not has(pair.shown, a) and not _implied(a, pair.shown)]
+    if missing:
+        others = [a.text for a in surplus if any(a.kind == m.kind and a.unit == m.unit for m in missing)]
+        instead = {"against": "other_value", "instead": others[:5]} if others else {}
+        return different("fact_missing", missing=[a.text for a in missing][:5], **instead)
     invented = [a for a in surplus if a not in pair.ground.pool and (a.kind == "money" or a not in pair.ground.policy)]
     if invented:
         return different("invented_fact", invented=[a.text for a in invented][:5])
@@ -147,7 +150,7 @@ def exclusive(pair: Pair) -> Finding:
         if missing and added:
             return different("other_value", group=group, demonstrated=shown, candidate=other)
         if group == "day":
-            missing &= frozenset(lex.WEEKDAYS)
+            missing &= frozenset(WEEKDAYS)
         missing = frozenset(m for m in missing if not _named_by_fact(group, m, pair.shown))
         if "charge" in pair.other.operations("done"):
             missing -= {"invoice"}

@@ -8,153 +8,11 @@ date, time and amount stands as `§k`. Nothing here knows a domain's records; wo
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 
-A = r"§\d+"
-"""A masked atom (number, id, date, time, amount)."""
+from pivot_envs.verifiers.messages.patterns import A, any_of, table
+from pivot_envs.verifiers.messages.units import MONTHS, WEEKDAYS
 
-
-def any_of(*patterns: str) -> re.Pattern[str]:
-    """Return a pattern of whole words or phrases."""
-    return re.compile(r"\b(?:" + "|".join(patterns) + r")(?!\w)")
-
-
-def needles(pattern: str) -> frozenset[str]:
-    """Return literals of which a text must hold one to match, or nothing where that cannot be told.
-
-    A substring test costs a fiftieth of a search, and most texts hold no word of most patterns.
-    """
-    found: set[str] = set()
-    for branch in _branches(pattern):
-        while branch.startswith(("(?<", "(?!", "(?=", r"\b")):
-            branch = branch[2:] if branch.startswith(r"\b") else branch[_group_end(branch) :]
-        if branch.startswith("(?:"):
-            end = _group_end(branch)
-            inner = needles(branch[3 : end - 1]) if branch[end : end + 1] not in ("?", "*", "{") else frozenset()
-        else:
-            literal = re.match(r"[a-z§ ']*", branch)
-            size = literal.end() if literal else 0
-            size -= branch[size : size + 1] in ("?", "*", "{")
-            inner = frozenset({branch[:size]} if size else ())
-        if not inner:
-            return frozenset()
-        found |= inner
-    return frozenset(found)
-
-
-def _group_end(text: str) -> int:
-    depth = 0
-    for position, character in enumerate(text):
-        if character in "()" and text[position - 1 : position] != "\\":
-            depth += 1 if character == "(" else -1
-            if depth == 0:
-                return position + 1
-    return len(text)
-
-
-def _branches(pattern: str) -> list[str]:
-    """Split at the bars outside all groups."""
-    branches, depth, start = [], 0, 0
-    for position, character in enumerate(pattern):
-        if pattern[position - 1 : position] == "\\":
-            continue
-        depth += (character == "(") - (character == ")")
-        if character == "|" and depth == 0:
-            branches.append(pattern[start:position])
-            start = position + 1
-    return [*branches, pattern[start:]]
-
-
-@lru_cache(maxsize=2048)
-def _needles_of(pattern: re.Pattern[str]) -> tuple[str, ...]:
-    return tuple(needles(pattern.pattern))
-
-
-def holds(pattern: re.Pattern[str], text: str) -> bool:
-    """Say whether a pattern of this module matches somewhere, quickly."""
-    literals = _needles_of(pattern)
-    if not literals:
-        return pattern.search(text) is not None
-    for literal in literals:  # noqa: SIM110 - a generator costs as much as the tests
-        if literal in text:
-            return pattern.search(text) is not None
-    return False
-
-
-def _table(entries: dict[str, str]) -> dict[str, re.Pattern[str]]:
-    return {name: re.compile(rf"(?<!\w)(?:{pattern})(?!\w)") for name, pattern in entries.items()}
-
-
-MONTHS = ("january february march april may june july august september october november december").split()
-
-WEEKDAYS = "monday tuesday wednesday thursday friday saturday sunday".split()
-
-SMALL_NUMBERS = {
-    word: value
-    for value, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-        "seventeen eighteen nineteen".split()
-    )
-}
-
-TENS = {
-    word: 10 * (position + 2)
-    for position, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split())
-}
-
-UNITS = {
-    "gb": r"gb|gigs?|gigabytes?",
-    "mb": r"mb|megabytes?",
-    "tb": r"tb|terabytes?",
-    "gbps": r"gbps|gbit/s|gigabits? per second",
-    "mbps": r"mbps|mbit/s|mbits?|megabits? per second",
-    "kbps": r"kbps|kbit/s|kilobits? per second",
-    "ms": r"ms|milliseconds?",
-    "second": r"seconds?|secs?|s",
-    "minute": r"minutes?|mins?",
-    "hour": r"hours?|hrs?|h",
-    "business day": r"business days?|working days?",
-    "day": r"days?",
-    "week": r"weeks?",
-    "month": r"months?",
-    "year": r"years?|yrs?",
-    "inch": r"inch|inches",
-    "foot": r"ft|foot|feet",
-    "cm": r"cm|centimet(?:er|re)s?",
-    "mm": r"mm|millimet(?:er|re)s?",
-    "m": r"met(?:er|re)s?",
-    "km": r"km|kilomet(?:er|re)s?",
-    "mile": r"miles?",
-    "mg": r"mg|milligrams?",
-    "watt": r"w|watts?",
-    "night": r"nights?",
-    "ml": r"ml|millilit(?:er|re)s?",
-    "l": r"lit(?:er|re)s?",
-    "kg": r"kg|kilos?|kilograms?",
-    "lb": r"lbs?|pounds? of weight",
-    "mah": r"mah",
-    "mp": r"mp|megapixels?",
-    "g-network": r"g",
-}
-
-CURRENCIES = {
-    "$": "$",
-    "usd": "$",
-    "us$": "$",
-    "dollar": "$",
-    "dollars": "$",
-    "€": "€",
-    "eur": "€",
-    "euro": "€",
-    "euros": "€",
-    "£": "£",
-    "gbp": "£",
-    "quid": "£",
-    "pounds": "£",
-    "pound": "£",
-}
-
-OPERATIONS = _table(
+OPERATIONS = table(
     {
         "refund": rf"refund\w*|reimburs\w*|money back|(?:pay|paid|paying|gave|giving) (?:you )?back|(?:get|got"
         rf"|receive|have|pay|paid|give|gave|put|see)(?: "
@@ -178,8 +36,8 @@ OPERATIONS = _table(
         r"|chang(?:e|ed|es|ing)|updat\w*|edit(?:ed|ing)?|corrected|can correct|could correct|set to|switched "
         r"to|set (?:the |your |a |it |them )?(?:\w+ ){0,3}to"
         r"|(?:make|made|apply) (?:this|the|that|these) (?:change|adjustment)s?"
-        rf"|put (?:(?:the|your|this|my) )?(?:line |number |you |it )?(?:{A} )?on(?:to)? (?:the )?(?:\w+ )?"
-        r"(?:plan|tariff|package)",
+        rf"|(?:put|mov(?:e|ed|ing)) (?:(?:the|your|this|my) )?(?:line |number |you |it )?(?:{A} )?(?:on|to|onto) "
+        r"(?:the )?(?:\w+ )?(?:plan|tariff|package)",
         "book": r"book(?:ed|ing|ings)?|schedul\w*|reserved?|arranged?|proposed"
         r"|(?<!identity )(?<!account )(?:is|are|was|be|been)"
         r" (?:now |already |all )?confirmed",
@@ -197,7 +55,9 @@ OPERATIONS = _table(
         "free": r"(?<!feel )free(?! to)|(?:at no|no) (?:extra )?(?:cost|charge|fee)s?|without (?:any )?(?:charge|cost"
         r"|fee)s?"
         r"|costs? (?:you )?nothing|on the house",
-        "transfer": rf"transfer\w*|(?:send|move) (?:{A}|the money|money)|connect(?:ing|ed)? you"
+        "transfer": rf"transfer\w*"
+        rf"|(?:send|move) (?:{A}(?! (?:on)?to (?:the )?(?:\w+ )?(?:plan|tariff|package))|the money|money)"
+        r"|connect(?:ing|ed)? you"
         r"|(?:put|hand|pass)(?:ting|ing|ed)? you (?:through|over|on to)"
         r"|(?:hand|pass)(?:ing|ed)? (?:this|it|you|your \w+) (?:over|on)"
         r"|(?:get|bring|forward|rout|direct|switch)(?:e|ing|ed)? you (?:to|over)|bring(?:ing)? in (?:a|one)"
@@ -245,7 +105,7 @@ DEVICE = frozenset({"reboot", "reset", "on", "off", "speed_test", "accept", "dec
 EFFECTIVE = frozenset(OPERATIONS) - {"free", "benefit", "accept", "decline", "speed_test", "found", "return"}
 """Operations whose claim, if untrue, is a false report."""
 
-ASKED = _table(
+ASKED = table(
     {
         "email": r"e ?mails?(?: address(?:es)?)?",
         "phone_number": r"(?:tele)?phone numbers?|mobile numbers?|cell numbers?|numbers? of (?:the|your) (?:\w+ )?line"
@@ -300,7 +160,7 @@ IDENTITY = frozenset(
 )
 
 EXCLUSIVE: dict[str, dict[str, re.Pattern[str]]] = {
-    "status": _table(
+    "status": table(
         {
             "pending": "pending|not (?:yet )?(?:been )?(?:shipped|processed)",
             "processed": "(?<!not )(?<!not yet )(?<!not been )(?<!not yet been )processed",
@@ -314,7 +174,7 @@ EXCLUSIVE: dict[str, dict[str, re.Pattern[str]]] = {
             "active": "active(?! from)",
         }
     ),
-    "payment": _table(
+    "payment": table(
         {
             "gift card": "gift ?cards?",
             "credit card": "credit ?cards?",
@@ -327,7 +187,7 @@ EXCLUSIVE: dict[str, dict[str, re.Pattern[str]]] = {
             "|you paid with",
         }
     ),
-    "cabin": _table(
+    "cabin": table(
         {
             "basic economy": "basic economy",
             "business": "business(?! days?)",
@@ -335,24 +195,34 @@ EXCLUSIVE: dict[str, dict[str, re.Pattern[str]]] = {
             "economy": "(?<!basic )economy",
         }
     ),
-    "colour": _table(
+    "colour": table(
         {
             c: c
             for c in ("red green blue black white yellow amber orange purple pink grey silver gold brown beige").split()
         }
         | {"grey": "gr[ae]y"}
     ),
-    "size": _table({"small": "small", "medium": "medium", "large": "large", "xl": "xl|extra large"}),
-    "material": _table(
+    "size": table({"small": "small", "medium": "medium", "large": "large", "xl": "xl|extra large"}),
+    "material": table(
         {c: c for c in "leather cotton polyester silicone metal wood plastic glass ceramic steel fabric".split()}
     ),
-    "trip": _table({"one way": "one way", "round trip": "round trip|return (?:trip|ticket)|one way or return"}),
-    "day": _table(
+    "trip": table({"one way": "one way", "round trip": "round trip|return (?:trip|ticket)|one way or return"}),
+    "day": table(
         {d: f"{d}|{d[:3]}|{d[:4]}" for d in WEEKDAYS}
         | {d: d for d in ("tomorrow", "yesterday", "tonight")}
         | {"today": "today|this (?:morning|afternoon|evening)"}
     ),
-    "period": _table(
+    "month": table(
+        {m: m for m in MONTHS}
+        | {
+            "may": r"(?:for|in|of|since|from|until|till|during|by|last|this|next|the|your|and|or) may"
+            r"(?! (?:i|we|you|be|have|not|also|still|take|need)\b)|may (?=invoice|bill|amount|statement|was|is|were)"
+        }
+    ),
+    "part of day": table(
+        {part: rf"(?<!good ){part}s?" for part in ("morning", "afternoon", "evening")} | {"night": r"at night"}
+    ),
+    "period": table(
         {
             "month": "(?:per|a|each|every) month|monthly|/ ?month",
             "year": "(?:per|a|each|every) year|yearly|annual(?:ly)?",
@@ -360,14 +230,14 @@ EXCLUSIVE: dict[str, dict[str, re.Pattern[str]]] = {
             "week": "(?:per|a|each|every) week|weekly",
         }
     ),
-    "basis": _table(
+    "basis": table(
         {
             "each": "per (?:passenger|person|item|bag|traveler)|each passenger|apiece",
             "total": "in total|altogether|overall|total|(?:passengers|both|all|items|of you|people) together|combined"
             "|in all",
         }
     ),
-    "channel": _table(
+    "channel": table(
         {
             "email": r"e ?mail(?:ed)?",
             "sms": "text messages?|sms|texted|by text",
@@ -375,14 +245,14 @@ EXCLUSIVE: dict[str, dict[str, re.Pattern[str]]] = {
             "call": "phone call|by phone|call you",
         }
     ),
-    "network": _table(
+    "network": table(
         {
             "wifi": "wi ?fi(?! calling)|wlan|wireless network",
             "mobile data": "(?:mobile|cellular) data",
             "ethernet": "ethernet|lan",
         }
     ),
-    "device": _table(
+    "device": table(
         {
             "router": "routers?|gateway",
             "terminal": "(?:optical |fib(?:er|re) )?(?:network )?terminal|ont|fib(?:er|re) box",
@@ -392,7 +262,7 @@ EXCLUSIVE: dict[str, dict[str, re.Pattern[str]]] = {
             "tv": "tv|television",
         }
     ),
-    "part": _table(
+    "part": table(
         {
             "sim": "e?sim(?: card)?",
             "cable": "cables?|cords?|leads?(?! to)|wires?",
@@ -401,7 +271,7 @@ EXCLUSIVE: dict[str, dict[str, re.Pattern[str]]] = {
             "port": "ports?",
         }
     ),
-    "setting": _table(
+    "setting": table(
         {
             "airplane mode": "(?:air|aero)plane mode|flight mode",
             "roaming": "(?:data )?roaming",
@@ -414,14 +284,14 @@ EXCLUSIVE: dict[str, dict[str, re.Pattern[str]]] = {
             "battery saver": "battery saver|power saving",
         }
     ),
-    "cable": _table(
+    "cable": table(
         {
             "fibre": "fib(?:er|re)(?: optic)? (?:cable|lead|cord|wire|patch)",
             "power": "power (?:cable|cord|supply|lead)",
             "network cable": "(?:ethernet|network|lan) (?:cable|lead|cord)",
         }
     ),
-    "share": _table(
+    "share": table(
         {
             "whole": r"(?:full|entire|whole|complete) (?:amount|sum|price|fare|fee|refund|balance|total)"
             rf"|(?:full|entire|whole) {A}",
@@ -430,8 +300,8 @@ EXCLUSIVE: dict[str, dict[str, re.Pattern[str]]] = {
             "third": r"(?:a|one) (?:third|quarter) of",
         }
     ),
-    "mode": _table({"automatic": "automatic(?:ally)?|auto", "manual": "manual(?:ly)?|custom"}),
-    "document": _table(
+    "mode": table({"automatic": "automatic(?:ally)?|auto", "manual": "manual(?:ly)?|custom"}),
+    "document": table(
         {
             "insurance": "insurance",
             "warranty": "warranty",

@@ -13,6 +13,8 @@ from functools import cached_property, lru_cache
 from pivot_envs.verifiers.messages import cues, vocabulary
 from pivot_envs.verifiers.messages import lexicon as lex
 from pivot_envs.verifiers.messages.atoms import Atom, Pool, mark
+from pivot_envs.verifiers.messages.patterns import holds
+from pivot_envs.verifiers.messages.units import MONTHS, UNITS, WEEKDAYS
 from pivot_envs.verifiers.messages.wording import clean, letters, lower
 
 _SENTENCE = re.compile(r"(?<=[.!?])(?=\s|$)|\n+|;\s+")
@@ -139,8 +141,8 @@ def read(text: str) -> Reading:
         lambda m: m[1] + ":" + m[2].rstrip("\n").replace(";", ",").replace("\n", ", ") + "\n", marked.text
     )
     present = _Present(
-        tuple(name for name, pattern in lex.OPERATIONS.items() if lex.holds(pattern, listed)),
-        tuple(name for name, pattern in lex.ASKED.items() if lex.holds(pattern, listed)),
+        tuple(name for name, pattern in lex.OPERATIONS.items() if holds(pattern, listed)),
+        tuple(name for name, pattern in lex.ASKED.items() if holds(pattern, listed)),
     )
     for raw in _SENTENCE.split(listed):
         for segment in _segments(raw):
@@ -210,7 +212,7 @@ def operations_in(text: str, names: Iterable[str] = tuple(lex.OPERATIONS)) -> li
                 hit = True
             return " ~ " if operation not in _SHARED else match.group()  # noqa: B023
 
-        if lex.holds(lex.OPERATIONS[operation], text):
+        if holds(lex.OPERATIONS[operation], text):
             text = lex.OPERATIONS[operation].sub(take, text)
     return found
 
@@ -222,7 +224,7 @@ _SHARED = frozenset({"on", "off"})
 @lru_cache(maxsize=8192)
 def members_in(text: str, group: str) -> frozenset[str]:
     """Return the members of an exclusive group a text names."""
-    return frozenset(name for name, pattern in lex.EXCLUSIVE[group].items() if lex.holds(pattern, text))
+    return frozenset(name for name, pattern in lex.EXCLUSIVE[group].items() if holds(pattern, text))
 
 
 def _mode(clause: str, sentence: str, surface: str, asking: bool, told: bool) -> str:
@@ -467,7 +469,7 @@ def _names(plain: str) -> Iterator[tuple[str, str]]:
             yield match[1].lower(), "vocative"
 
 
-_CALENDAR = frozenset([*lex.MONTHS, *(m[:3] for m in lex.MONTHS), "sept", *(d[:3] for d in lex.WEEKDAYS)]) | frozenset(
+_CALENDAR = frozenset([*MONTHS, *(m[:3] for m in MONTHS), "sept", *(d[:3] for d in WEEKDAYS)]) | frozenset(
     "mr mrs ms miss dr sir madam mx".split()
 )
 
@@ -477,7 +479,7 @@ def _known_word(word: str) -> bool:
     return (
         _is_filler(word)
         or word in _CALENDAR
-        or word in lex.WEEKDAYS
+        or word in WEEKDAYS
         or any(pattern.fullmatch(word) for group in lex.EXCLUSIVE.values() for pattern in group.values())
-        or any(re.fullmatch(unit, word) for unit in lex.UNITS.values())
+        or any(re.fullmatch(unit, word) for unit in UNITS.values())
     )

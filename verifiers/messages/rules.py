@@ -17,6 +17,7 @@ from pivot_envs.verifiers.messages import lexicon as lex
 from pivot_envs.verifiers.messages.acts import asked_for, open_ended, speech_acts
 from pivot_envs.verifiers.messages.atoms import Pool, mark
 from pivot_envs.verifiers.messages.claims import hedged, operations, opposites, polarity
+from pivot_envs.verifiers.messages.closed import unexplained
 from pivot_envs.verifiers.messages.decision import MINOR, Finding, Ground, MessageDecision, Pair, different, has, unique
 from pivot_envs.verifiers.messages.facts import assigned, exclusive, hard_facts, names
 from pivot_envs.verifiers.messages.reading import Reading, canonical, members_in, operations_in, read, stem
@@ -25,7 +26,7 @@ from pivot_envs.verifiers.messages.wording import MAX_TEXT, clean, facts_text, l
 
 
 def judge_message(
-    demonstrated: str, candidate: str, *, facts: Any = (), last_user: str = "", policy: str = ""
+    demonstrated: str, candidate: str, *, facts: Any = (), last_user: str = "", policy: str = "", closed: bool = False
 ) -> MessageDecision:
     """Say whether a candidate message is functionally the demonstrated one.
 
@@ -35,6 +36,7 @@ def judge_message(
         facts: any JSON value: observations and user messages before the turn; strings that are JSON are opened.
         last_user: the message being answered.
         policy: the desk's rules; numbers in it may be cited, amounts only if the demonstration cites them.
+        closed: whether everything the desk can say is known, so that a word nothing explains is an objection.
     """
     demonstrated, candidate = str(demonstrated), str(candidate)
     if demonstrated == candidate and candidate.strip():
@@ -53,7 +55,7 @@ def judge_message(
     except _UNREADABLE as error:
         return MessageDecision(None, "unreadable", {"error": f"{type(error).__name__}: {str(error)[:200]}"})
     try:
-        return _judge(Pair(shown, read(other_text), ground))
+        return _judge(Pair(shown, read(other_text), ground), closed)
     except _UNREADABLE as error:  # a candidate nobody can read must not buy an abstention
         return different("unreadable", error=f"{type(error).__name__}: {str(error)[:200]}")
 
@@ -61,11 +63,13 @@ def judge_message(
 _UNREADABLE = (RecursionError, ValueError, OverflowError, MemoryError, LookupError, TypeError)
 
 
-def _judge(pair: Pair) -> MessageDecision:
+def _judge(pair: Pair, closed: bool) -> MessageDecision:
     """Climb, then see whether what is said beside the demonstrated message is harmless."""
     found = _climb(pair)
     if found.equal is False and not found.is_formal:
         return found
+    if closed and (objection := unexplained(pair)):
+        return objection
     beside = surplus(pair, _climb, found)
     if beside is not None and found.equal is None:
         return MessageDecision(None, found.reason, {**found.evidence, "beside": beside.evidence["sentence"]})

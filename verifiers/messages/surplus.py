@@ -191,7 +191,7 @@ def _without_deeds(text: str, pair: Pair) -> str:
     """Take out the words for what the demonstration does too, whatever words it uses."""
     shared = pair.shown.operations() | pair.shown.operations(negated=True)
     for _, surface in operations_in(text, [name for name in lex.OPERATIONS if name in shared]):
-        text = text.replace(surface, " ")
+        text = re.sub(rf"(?<!\w){re.escape(surface)}(?!\w)", " ", text)
     return text
 
 
@@ -206,7 +206,10 @@ _SPARED = re.compile(
     r"|\b(?:look|watch) out for\b|\b(?:this|that|it) must (?:be|have been|feel)\b"
 )
 """Thanks and apologies that name what they are for."""
-_ANSWER = re.compile(r"\W*(?:yes|yep|no|nope)\b\W*")
+_ANSWER = re.compile(
+    r"\W*(?:yes|yep|no|nope)\b"
+    r"(?:\W+(?:you|i|we|it|that) (?:do|did|will|can|have|is|are|am|would|should)(?: not)?\b)?\W*"
+)
 
 
 def without(reading: Reading, indices: list[int]) -> Reading:
@@ -257,7 +260,7 @@ def _depends(reading: Reading, known: frozenset[str]) -> list[str]:
 
 _WHEN = re.compile(r"\b(?:if|unless|once|when|whenever|after|before(?! (?:we|i)\b)|until|as soon as|as long as)\b")
 _CLAUSE = re.compile(
-    r"(?<!know )(?<!tell me )(?<!check )(?<!see )(?<!tell us )\b"
+    r"(?<!know )(?<!tell me )(?<!check )(?<!see )(?<!tell us )(?<!okay )(?<!ok )(?<!fine )(?<!right )\b"
     r"(if|unless|once|when|whenever|after|before|until|as soon as|as long as) (?!that\b|this\b|which\b)"
     r"([^.,;:!?\n]{2,80})"
 )

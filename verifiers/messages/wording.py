@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
-from pivot_envs.verifiers.messages.lexicon import needles
+from pivot_envs.verifiers.messages.patterns import needles
 
 MAX_TEXT = 16_000
 """Characters of a message that are read; ours, above every turn of the recorded retail file (longest 9,892)."""

@@ -174,9 +174,11 @@ def compare_texts(policy: str, candidate: Candidate, demonstrated: Side, other: 
         facts=facts_before(candidate),
         last_user=last_user_text(candidate),
         policy=policy,
+        closed=reacted,
     )
     reaction = demonstrated.effect.details["reaction"] if reacted else ""
-    if reacted and decision.equal is not True and _proven(reaction, decision, other.action.text):
+    same = reacted and reaction == other.effect.details["reaction"]
+    if same and decision.equal is not True and _proven(reaction, decision, other.action.text):
         return Difference(True, "execution", "same_reaction", {"reaction": reaction})
     return Difference(decision.equal, "rules", decision.reason, decision.evidence)
 
@@ -197,12 +199,23 @@ def _proven(reaction: str, objection: MessageDecision, text: str) -> bool:
 
 def _reactions(demonstrated: Side, other: Side) -> Difference | None:
     ours, theirs = demonstrated.effect.details, other.effect.details
-    if ours["reaction"] != theirs.get("reaction"):
+    if ours["reaction"] != theirs.get("reaction") and not _goes_on(ours["reaction"], str(theirs.get("reaction"))):
         return _different("execution", "reaction_differs", expected=ours["reaction"], got=theirs.get("reaction"))
     steps, others = ([[c["name"], c["arguments"]] for c in side["calls"]] for side in (ours, theirs))
     if steps != others:
         return _different("execution", "device_steps_differ", expected=steps, got=others)
     return _state(demonstrated, other)
+
+
+def _goes_on(reaction: str, other: str) -> bool:
+    """Whether an offer of further help was answered beside news that would have been taken with thanks.
+
+    The answer shows nothing of the news, so the rules alone judge it.
+    """
+    return reaction.partition(":")[0] in _TAKEN and other.partition(":")[0] in _FURTHER
+
+
+_TAKEN, _FURTHER = frozenset({"acknowledges", "satisfied"}), frozenset({"next_need", "nothing_else"})
 
 
 def facts_before(candidate: Candidate) -> list[str]:
