@@ -19,7 +19,7 @@ from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from itertools import groupby
-from time import time
+from time import monotonic, time
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -41,6 +41,8 @@ logger = logging.getLogger(__name__)
 CONTEXT_MESSAGE = re.compile(r"context.?length|context window|maximum context|max_model_len|too many tokens", re.I)
 TRANSIENT_STATUS = frozenset({408, 409, 425, 429})
 """Worth another attempt, as is every 5xx."""
+DOWN_SECONDS = 30.0
+"""How long a server that failed to answer is gone around, while another one is up."""
 FATAL_STATUS = frozenset({401, 403, 404})
 """Wrong for every prompt: stops the run."""
 MESSAGE_KEYS = ("role", "content", "tool_calls", "tool_call_id", "name")
@@ -51,8 +53,8 @@ FINISH = {"stop": "stop", "tool_calls": "stop", "function_call": "stop", "conten
 class EndpointConfig:
     """Where an OpenAI-compatible server is and how it is asked. The key comes from the environment alone."""
 
-    base_url: str
-    """Ends in `/v1` on vLLM, SGLang and most others."""
+    base_url: str | tuple[str, ...]
+    """Ends in `/v1` on vLLM, SGLang and most others. Several are replicas: the same weights, served the same way."""
     model: str
     revision: str = ""
     """Weights hash or revision as you know it: no server reports one. Part of the fingerprint."""
@@ -60,7 +62,7 @@ class EndpointConfig:
     """Variable that holds the key; unset is fine for servers that want none."""
     context_length: int = 32_768
     concurrency: int = 16
-    """Requests in flight."""
+    """Requests in flight at each server."""
     attempts: int = 4
     attempt_timeout: float = 120.0
     """Seconds for one request, all of it: the SDK's own timeout counts per read."""
@@ -77,8 +79,11 @@ class EndpointConfig:
     extra_body: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not self.base_url.startswith(("http://", "https://")):
-            raise ConfigError(f"base_url is {self.base_url!r}; expected http://HOST:PORT/v1 or https://...")
+        if not self.base_urls:
+            raise ConfigError("base_url is empty; expected at least one http://HOST:PORT/v1 or https://...")
+        for url in self.base_urls:
+            if not url.startswith(("http://", "https://")):
+                raise ConfigError(f"base_url is {url!r}; expected http://HOST:PORT/v1 or https://...")
         for name in ("context_length", "concurrency", "attempts"):
             if not getattr(self, name) >= 1:
                 raise ConfigError(f"{name} is {getattr(self, name)!r}; expected at least 1")
@@ -89,12 +94,19 @@ class EndpointConfig:
             if not 0 <= getattr(self, name) < math.inf:
                 raise ConfigError(f"{name} is {getattr(self, name)!r}; expected seconds from 0")
 
+    @property
+    def base_urls(self) -> tuple[str, ...]:
+        """Every server, each once."""
+        urls = (self.base_url,) if isinstance(self.base_url, str) else self.base_url
+        return tuple(dict.fromkeys(urls))
+
 
 class EndpointPolicy:
-    """A policy behind an OpenAI-compatible server, usable from ordinary synchronous code.
+    """A policy behind an OpenAI-compatible server or several replicas, usable from ordinary synchronous code.
 
-    Trajectories are sampled at the same time, the turns of one trajectory in order, so that a server with a prefix
-    cache finds each prompt's beginning in it. Retries are tenacity's; the SDK's own are off.
+    Trajectories are sampled at the same time, the turns of one trajectory in order and on one server, so that its
+    prefix cache holds each prompt's beginning. A server that could not be reached, or answered not at all, is gone
+    around for a while. Retries are tenacity's; the SDK's own are off.
     """
 
     action_codec = "message"
@@ -107,15 +119,13 @@ class EndpointPolicy:
             ["endpoint-1", config.model, config.revision, self.action_codec, dict(config.extra_body)]
         )
         self._loop = _LoopThread()
-        self._client: Any = None
-        self._client_pid = -1
+        self._servers = [_Server(url, config) for url in config.base_urls]
         self._many = True
 
     @property
     def endpoint(self) -> str:
-        """Host and path of the server, without credentials."""
-        parts = urlsplit(self.config.base_url)
-        return f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path}"
+        """Hosts and paths of the servers, without credentials."""
+        return ", ".join(server.name for server in self._servers)
 
     def sample(
         self, prompts: Sequence[Prompt], n: int, sampling: Sampling, seed: int, first: int = 0
@@ -140,9 +150,9 @@ class EndpointPolicy:
 
     def close(self) -> None:
         """End the background loop. Calling it twice is fine."""
-        client, self._client = self._client, None
-        if client is not None and self._client_pid == os.getpid():
-            self._loop.submit(client.close()).result(timeout=5)
+        for server in self._servers:
+            if (client := server.released()) is not None:
+                self._loop.submit(client.close()).result(timeout=5)
         self._loop.close()
 
     async def _sample_all(
@@ -153,14 +163,15 @@ class EndpointPolicy:
         seed: int,
         results: list[Future[list[Completion]]],
     ) -> None:
-        limit = asyncio.Semaphore(self.config.concurrency)
+        for server in self._servers:
+            server.limit = asyncio.Semaphore(self.config.concurrency)
 
         async def chain(places: list[int]) -> None:
             for place in places:
-                results[place].set_result(await self._complete(prompts[place], indices, sampling, seed, limit))
+                results[place].set_result(await self._complete(prompts[place], indices, sampling, seed))
 
         def trajectory(place: int) -> str:
-            return prompts[place].prompt_id.rpartition("/")[0]
+            return _trajectory(prompts[place])
 
         order = sorted(range(len(prompts)), key=lambda i: (trajectory(i), i))
         try:
@@ -177,35 +188,35 @@ class EndpointPolicy:
                     result.set_exception(CancelledError())
 
     async def _complete(
-        self, prompt: Prompt, indices: range, sampling: Sampling, seed: int, limit: asyncio.Semaphore
+        self, prompt: Prompt, indices: range, sampling: Sampling, seed: int
     ) -> list[Completion]:
         """Return a completion per index: one request with `n`, then single ones for what the server did not give."""
         n, first = len(indices), indices.start
         asked = n if self._many else 1
         try:
-            got = await self._request(prompt, asked, first, sampling, seed, limit)
+            got = await self._request(prompt, asked, first, sampling, seed)
         except _Refused as refusal:
             if asked == 1 or refusal.code.startswith(CONTEXT_FULL):
                 return [_failed(refusal.code)] * n
-            got = [await self._single(prompt, first, sampling, seed, limit)]
+            got = [await self._single(prompt, first, sampling, seed)]
         if all(one.finish_reason == "error" for one in got):
             return [got[0]] * n
         if len(got) < asked:
             logger.info("%s gives one completion per request; asking it %d times instead", self.endpoint, n)
             self._many = False
-        rest = (self._single(prompt, index, sampling, seed, limit) for index in indices[len(got) :])
+        rest = (self._single(prompt, index, sampling, seed) for index in indices[len(got) :])
         return [*got, *await asyncio.gather(*rest)][:n]
 
     async def _single(
-        self, prompt: Prompt, index: int, sampling: Sampling, seed: int, limit: asyncio.Semaphore
+        self, prompt: Prompt, index: int, sampling: Sampling, seed: int
     ) -> Completion:
         try:
-            return (await self._request(prompt, 1, index, sampling, seed, limit))[0]
+            return (await self._request(prompt, 1, index, sampling, seed))[0]
         except _Refused as refusal:
             return _failed(refusal.code)
 
     async def _request(
-        self, prompt: Prompt, n: int, index: int, sampling: Sampling, seed: int, limit: asyncio.Semaphore
+        self, prompt: Prompt, n: int, index: int, sampling: Sampling, seed: int
     ) -> list[Completion]:
         """Send one request with its retries. What stays transient becomes n error completions."""
         import openai
@@ -217,12 +228,12 @@ class EndpointPolicy:
             reraise=True,
         )
         body = self._body(prompt, n, index, sampling, seed)
+        trajectory = _trajectory(prompt)
         try:
-            async with limit, asyncio.timeout(self.config.total_timeout):
-                return await retrying(self._attempt, body)
+            # The slot is waited for outside of the deadline. A retry that goes around its server keeps this slot.
+            async with self._server_of(trajectory).limit, asyncio.timeout(self.config.total_timeout):
+                return await retrying(self._attempt, body, trajectory)
         except openai.APIStatusError as error:
-            if error.status_code in FATAL_STATUS:
-                raise PolicyError(self._fatal(error.status_code)) from None
             if _transient(error):
                 return [_failed(f"http_{error.status_code}: {self._said(error)}")] * n
             why = CONTEXT_FULL if _is_context_full(error) else f"http_{error.status_code}"
@@ -231,14 +242,29 @@ class EndpointPolicy:
         except (openai.OpenAIError, TimeoutError, ValueError, _BadResponse) as error:
             return [_failed(f"{_error_word(error)}: {self._said(error)}")] * n
 
-    async def _attempt(self, body: dict[str, Any]) -> list[Completion]:
-        client = self._connected()
+    async def _attempt(self, body: dict[str, Any], trajectory: str) -> list[Completion]:
+        import openai
+
+        server = self._server_of(trajectory)
         try:
             async with asyncio.timeout(self.config.attempt_timeout):
-                response = await client.chat.completions.create(**body)
+                response = await server.connected().chat.completions.create(**body)
             return _completions(response)
+        except openai.APIStatusError as error:
+            if error.status_code in FATAL_STATUS:
+                raise PolicyError(server.fatal(error.status_code)) from None
+            raise
+        except (openai.APIConnectionError, TimeoutError):
+            server.down_until = monotonic() + DOWN_SECONDS
+            raise
         except (AttributeError, TypeError, IndexError, KeyError, RecursionError) as error:
             raise _BadResponse(f"the body is no chat completion ({type(error).__name__}: {error})") from error
+
+    def _server_of(self, trajectory: str) -> _Server:
+        """Return the server of a trajectory, or the next one that is not known to be down."""
+        start = derive_seed("server", trajectory) % len(self._servers)
+        ring = [*self._servers[start:], *self._servers[:start]]
+        return next((s for s in ring if s.down_until < monotonic()), min(ring, key=lambda s: s.down_until))
 
     def _body(self, prompt: Prompt, n: int, index: int, sampling: Sampling, seed: int) -> dict[str, Any]:
         body: dict[str, Any] = {
@@ -261,23 +287,6 @@ class EndpointPolicy:
             body["extra_body"]["return_token_ids"] = True
         return body
 
-    def _connected(self) -> Any:
-        if self._client is None or self._client_pid != os.getpid():
-            import openai
-
-            self._client = openai.AsyncOpenAI(
-                base_url=self.config.base_url,
-                api_key=self._key or "EMPTY",
-                timeout=self.config.attempt_timeout,
-                max_retries=0,
-            )
-            self._client_pid = os.getpid()
-        return self._client
-
-    @property
-    def _key(self) -> str:
-        return os.environ.get(self.config.api_key_env, "")
-
     def _wait(self, state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
         asked = _retry_after(getattr(getattr(error, "response", None), "headers", None) or {})
@@ -286,22 +295,61 @@ class EndpointPolicy:
         doubled = self.config.backoff * 2.0 ** (state.attempt_number - 1)
         return min(8.0, doubled) + random.uniform(0, self.config.backoff)
 
-    def _fatal(self, status: int) -> str:
+    def _said(self, error: BaseException) -> str:
+        """Return what an error says, short and without the key."""
+        text, key = " ".join(str(error).split())[:200], os.environ.get(self.config.api_key_env, "")
+        return text.replace(key, "***") if key else text
+
+
+class _Server:
+    """One server and the client for it, made anew after a fork."""
+
+    def __init__(self, base_url: str, config: EndpointConfig) -> None:
+        self._base_url, self._config = base_url, config
+        self._client: Any = None
+        self._client_pid = -1
+        self.limit = asyncio.Semaphore(config.concurrency)
+        self.down_until = 0.0
+
+    @property
+    def name(self) -> str:
+        """Host and path, without credentials."""
+        parts = urlsplit(self._base_url)
+        return f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path}"
+
+    @property
+    def _key(self) -> str:
+        return os.environ.get(self._config.api_key_env, "")
+
+    def connected(self) -> Any:
+        if self._client is None or self._client_pid != os.getpid():
+            import openai
+
+            self._client = openai.AsyncOpenAI(
+                base_url=self._base_url,
+                api_key=self._key or "EMPTY",
+                timeout=self._config.attempt_timeout,
+                max_retries=0,
+            )
+            self._client_pid = os.getpid()
+        return self._client
+
+    def released(self) -> Any:
+        """Give up the client and return it, if it is of this process."""
+        client, self._client = self._client, None
+        return client if self._client_pid == os.getpid() else None
+
+    def fatal(self, status: int) -> str:
         if status == 404:
             return (
-                f"policy endpoint {self.endpoint} answers 404 for model {self.config.model!r}; "
-                f"expected a served model name and a base_url that ends in /v1. See {self.endpoint}/models"
+                f"policy endpoint {self.name} answers 404 for model {self._config.model!r}; "
+                f"expected a served model name and a base_url that ends in /v1. See {self.name}/models"
             )
         held = "is set" if self._key else "is not set"
         return (
-            f"policy endpoint {self.endpoint} refuses our key (HTTP {status}); "
-            f"{self.config.api_key_env} {held}: put a valid key for this endpoint there"
+            f"policy endpoint {self.name} refuses our key (HTTP {status}); "
+            f"{self._config.api_key_env} {held}: put a valid key for this endpoint there"
         )
-
-    def _said(self, error: BaseException) -> str:
-        """Return what an error says, short and without the key."""
-        text = " ".join(str(error).split())[:200]
-        return text.replace(self._key, "***") if self._key else text
 
 
 class _BadResponse(Exception):
@@ -344,6 +392,10 @@ def _import_openai() -> None:
         raise MissingDependency(
             "an endpoint policy needs the openai package; install it with: pip install 'pivot-envs[judge]'"
         ) from error
+
+
+def _trajectory(prompt: Prompt) -> str:
+    return prompt.prompt_id.rpartition("/")[0]
 
 
 def _failed(error: str) -> Completion:

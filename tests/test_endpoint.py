@@ -311,3 +311,58 @@ def test_profiling_over_an_endpoint_survives_its_outage_and_goes_on(tmp_path: Pa
     assert 0 < summary.resumed < summary.trajectories == 6 and summary.failed == 0
     successes = [one.outcomes.count("accepted") for one in read_profiles(summary.path).profiles.values()]
     assert sum(successes) > 0 and max(successes) < 5
+
+
+# Several servers ----------------------------------------------------------------------------------------------------
+
+
+def many(count: int = 24) -> list[Prompt]:
+    return [prompt(f"helpdesk/t{i // 3}/{i % 3}", f"trajectory {i // 3}") for i in range(count)]
+
+
+def spread(servers: list[FakeEndpoint]) -> list[set[str]]:
+    return [{body["messages"][0]["content"] for body in server.requests} for server in servers]
+
+
+def draw(servers: list[FakeEndpoint], **config: Any) -> list[list[Completion]]:
+    urls = tuple(server.base_url for server in servers)
+    settings = {"attempts": 3, "backoff": 0.01, "attempt_timeout": 5.0, "total_timeout": 10.0, **config}
+    policy = EndpointPolicy(EndpointConfig(urls, "m", **settings))
+    try:
+        return list(policy.sample(many(), 1, Sampling(0.6, 0.95, 99), seed=5))
+    finally:
+        policy.close()
+
+
+def test_replicas_share_the_trajectories_and_each_trajectory_keeps_its_server() -> None:
+    with FakeEndpoint(["ok"]) as first, FakeEndpoint(["ok"]) as second:
+        got = draw([first, second], concurrency=2)
+        assert [one[0].finish_reason for one in got] == ["stop"] * 24
+        here, there = spread([first, second])
+        assert here and there and not here & there and len(here | there) == 8
+        assert len(first.requests) + len(second.requests) == 24
+        assert first.peak <= 2 and second.peak <= 2
+
+
+def test_a_dead_replica_is_gone_around_and_nothing_is_lost_or_doubled() -> None:
+    with FakeEndpoint(["ok"]) as alive, FakeEndpoint(["reset"]) as dead:
+        got = draw([dead, alive])
+        assert [one[0].finish_reason for one in got] == ["stop"] * 24
+        assert len(alive.requests) == 24
+        assert 1 <= len(dead.requests) <= 8  # at most the first turn of each trajectory
+
+
+def test_a_replica_that_does_not_know_the_model_stops_the_run_by_its_name() -> None:
+    with (
+        FakeEndpoint(["ok"]) as alive,
+        FakeEndpoint(["no_model"]) as other,
+        pytest.raises(PolicyError, match=other.base_url.replace(".", r"\.")),
+    ):
+        draw([alive, other])
+
+
+def test_no_server_and_a_bad_one_among_several_are_refused() -> None:
+    with pytest.raises(ConfigError, match="base_url is empty"):
+        EndpointConfig((), "m")
+    with pytest.raises(ConfigError, match="'ftp://b'"):
+        EndpointConfig(("http://a/v1", "ftp://b"), "m")

@@ -29,7 +29,7 @@ class Evaluate:
     """
 
     policy: tyro.conf.Positional[str]
-    """Folder, hub name, http(s) URL, or helpdesk-base (the small model shipped for the demo)."""
+    """Folder, hub name, http(s) URL (several replicas: commas between), or helpdesk-base (small, shipped)."""
     domain: str = "helpdesk"
     """The domain to act in."""
     split: str = "test"

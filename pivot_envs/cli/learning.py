@@ -79,7 +79,7 @@ class ProfileCommand:
     output: Path
     """The profiles.jsonl to write or go on with."""
     policy: str = NOISY
-    """Folder, hub name, helpdesk-base, http(s) URL, or noisy-demonstration."""
+    """Folder, hub name, helpdesk-base, http(s) URL (several replicas: commas between), or noisy-demonstration."""
     model: str = ""
     """Model name at the server, where the policy is a URL."""
     revision: str = ""
@@ -138,7 +138,7 @@ def noisy(scorer: Scorer) -> Policy:
 
 
 def open_policy(name: str, model: str = "", revision: str = "", device: str = "cpu", **settings: Any) -> Policy:
-    """Return a policy by folder, hub name, the name of a shipped one, or the URL of a server.
+    """Return a policy by folder, hub name, the name of a shipped one, or the URL of a server (commas between several).
 
     Raises:
         ConfigError: a server without the name of its model, or no such device.
@@ -147,7 +147,8 @@ def open_policy(name: str, model: str = "", revision: str = "", device: str = "c
     if name.startswith(("http://", "https://")):
         if not model:
             raise ConfigError(f"--policy {name} is a server; name its model with --model")
-        return EndpointPolicy(EndpointConfig(base_url=name, model=model, revision=revision))
+        servers = tuple(url.strip() for url in name.split(",") if url.strip())
+        return EndpointPolicy(EndpointConfig(base_url=servers, model=model, revision=revision))
     from pivot_envs.trainer.model import load_policy  # torch and transformers, only where a model is asked for
 
     return load_policy(name, device=device, **settings)
