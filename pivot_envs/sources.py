@@ -246,6 +246,8 @@ def _checked_ids(pivot_ids: Sequence[str] | None) -> dict[str, None] | None:
     ids = list(pivot_ids) if listed else []
     if not ids or not all(isinstance(each, str) for each in ids):
         raise ConfigError(f"pivot_ids is {pivot_ids!r:.200}; expected a list of at least one id, each a string")
+    if odd := [each for each in ids if each.count("/") != 2]:
+        raise ConfigError(f"pivot_ids has {odd[0]!r:.200}; expected ids like helpdesk/train_001-0/3")
     return dict.fromkeys(ids)
 
 

@@ -293,7 +293,9 @@ def _parse_line(raw: bytes, whole: bool, file: str, number: int) -> dict[str, An
         raise RecordError(f"the line is longer than {MAX_LINE:,} bytes; cut its tool outputs", file=file, line=number)
     try:
         text = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()
-        record = parse_text(text, file=file, line=number) if text else None
+        if not text:
+            return None
+        record = parse_text(text, file=file, line=number)
     except (UnicodeDecodeError, RecordError) as error:
         if not whole:
             problem = "the last line breaks off (was its writer stopped?); remove it, or skip invalid lines"
@@ -301,7 +303,7 @@ def _parse_line(raw: bytes, whole: bool, file: str, number: int) -> dict[str, An
         if isinstance(error, RecordError):
             raise
         raise RecordError(f"byte {error.start} is no UTF-8; save the file as UTF-8", file=file, line=number) from None
-    if record is not None and not isinstance(record, dict):
+    if not isinstance(record, dict):
         raise RecordError(f"expected a JSON object, got {shown(record)}", file=file, line=number)
     return record
 

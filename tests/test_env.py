@@ -736,3 +736,8 @@ def test_a_malformed_end_still_tells_the_breaches_so_far() -> None:
     *_, info = env.step("no json")
     assert info["end_reason"] == "malformed" and info["outcome"]["reward"] == info["reward_outcome"] == 0.0
     assert "breaches" in dict(info["outcome"]["details"])
+
+
+def test_pivot_ids_that_are_no_ids_are_refused_at_once() -> None:
+    with pytest.raises(ConfigError, match="pivot_ids has 'a'; expected ids like"):
+        make(pivot_ids=[CALL, "a"])

@@ -126,6 +126,7 @@ def test_a_run_may_end_with_a_call_that_has_no_result(record: dict[str, Any]) ->
     [
         (b"{", "no safe JSON: bad_json"),
         (b"[]", "expected a JSON object"),
+        (b"null", "expected a JSON object"),
         (b"\xff\xfe", "is no UTF-8"),
         (b'{"a": 1, "a": 1}', "duplicate_key"),
         (b'{"a": "\\ud800"}', "lone_surrogate"),

@@ -189,7 +189,7 @@ class Check:
         read = list(read_trajectories(existing(self.trajectories, "TRAJECTORIES"), **options))
         _refuse_empty(self.trajectories, len(read), skipped)
         for trajectory in tracked(read, "replaying"):
-            domain = open_domain(self.domain or trajectory.domain, self.tau2_path)
+            domain = open_domain(trajectory.domain if self.domain is None else self.domain, self.tau2_path)
             try:
                 counts.add(domain.check(trajectory))
             except PivotEnvsError as error:

@@ -183,3 +183,9 @@ def test_audit_of_a_battery_without_a_scored_row_needs_a_look(run: Run, tmp_path
     file = battery(tmp_path / "b.jsonl", {**PAIR, "truth": "debatable"})
     code, out, told = run("audit", file, "--domain", "helpdesk")
     assert code == 3 and "no row was scored" in told and "judged by" in out
+
+
+def test_an_empty_domain_is_a_domain_nobody_knows(run: Run) -> None:
+    run("demonstrate", "--limit", "1", "--output", "one.jsonl")
+    code, _, errors = run("check", "one.jsonl", "--domain", "")
+    assert code != 0 and "unknown family or domain ''" in errors
