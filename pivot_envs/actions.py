@@ -348,6 +348,8 @@ def _policy_message(message: Mapping[str, Any]) -> Action:
     role = message.get("role", "assistant")
     if role != "assistant":
         raise MalformedAction("role", f"a policy writes as assistant, not as {shown(role)}")
+    if message.get("requestor", "assistant") != "assistant":
+        raise MalformedAction("role", f"a policy acts as assistant, not for {shown(message['requestor'])}")
     return action
 
 

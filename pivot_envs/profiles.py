@@ -58,6 +58,8 @@ class ProfileRow(Row):
         for reward, outcome in zip(self.rewards, self.outcomes, strict=True):
             if (reward is None) != (outcome in ("abstained", "failed")):
                 raise ValueError(f"outcome {outcome} with reward {reward}; it is null exactly if abstained or failed")
+            if reward is not None and not (0 < reward <= 1 if outcome == "accepted" else 0 <= reward < 1):
+                raise ValueError(f"outcome {outcome} with reward {reward}: accepted is in (0, 1], others in [0, 1)")
         return Profile(
             tuple(self.rewards),
             tuple(self.outcomes),

@@ -474,3 +474,8 @@ def test_think_tags_at_the_head_of_a_message_are_read_in_either_case() -> None:
 def test_tags_of_calls_are_exact_as_hermes_parsers_have_them() -> None:
     text = '<TOOL_CALL>{"name": "book", "arguments": {}}</TOOL_CALL>'
     assert decode(text, "hermes") == Action(text=text)
+
+
+def test_a_message_in_the_users_name_is_malformed() -> None:
+    with pytest.raises(MalformedAction, match="a policy acts as assistant, not for 'user'"):
+        decode(json.dumps({"role": "assistant", "requestor": "user", "content": "Hello."}))

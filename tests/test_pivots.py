@@ -310,6 +310,8 @@ def test_the_header_is_made_of_the_profiles_provenance_and_only_for_the_file_tha
         (('"turn": 3', '"turn": 4'), r"line 2, field 'pivot_id': 'd/a/3' does not fit.*expected 'd/a/4'"),
         (('"turn": 3', '"turn": 3, "turn": 3'), r"line 2: .*stands twice"),
         (("[1.0, null]", "[1.0, 0.0]"), r"line 2, field 'profile': outcome abstained with reward 0.0"),
+        (("[1.0, null]", "[7.0, null]"), r"line 2, field 'profile': outcome accepted with reward 7.0"),
+        (("[1.0, null]", "[0.0, null]"), r"line 2, field 'profile': outcome accepted with reward 0.0"),
         (("[1.0, null]", "[1.0]"), r"line 2, field 'profile': rewards, outcomes and tools have 1, 2 and 2"),
         (("[1.0, null]", "[1e999, null]"), r"line 2"),
         (('"accepted"', '"won"'), r"line 2, field 'profile.outcomes.0'"),

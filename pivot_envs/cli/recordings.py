@@ -193,7 +193,7 @@ class Check:
             try:
                 counts.add(domain.check(trajectory))
             except PivotEnvsError as error:
-                if isinstance(error, ConfigError | ImportError):
+                if isinstance(error, ImportError):
                     raise
                 counts.unreadable += 1
                 error_console().print(f"{trajectory.trajectory_id}: {error}")

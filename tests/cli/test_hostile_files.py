@@ -189,3 +189,13 @@ def test_an_empty_domain_is_a_domain_nobody_knows(run: Run) -> None:
     run("demonstrate", "--limit", "1", "--output", "one.jsonl")
     code, _, errors = run("check", "one.jsonl", "--domain", "")
     assert code != 0 and "unknown family or domain ''" in errors
+
+
+def test_check_goes_on_behind_a_trajectory_of_a_task_nobody_knows(run: Run) -> None:
+    run("demonstrate", "--limit", "2", "--output", "two.jsonl")
+    first, second = Path("two.jsonl").read_text(encoding="utf-8").splitlines()
+    row = json.loads(first)
+    row["task_id"] = row["initial_state"]["ref"] = "train_999"
+    Path("two.jsonl").write_text(json.dumps(row) + "\n" + second + "\n", encoding="utf-8")
+    code, out, errors = run("check", "two.jsonl")
+    assert code == 3 and "1 trajectories replayed, 1 could not be" in out and "train_999" in errors

@@ -61,7 +61,15 @@ def _forbidden(world: World, shown: Sequence[ToolCall], tried: Sequence[ToolCall
             return _different("canonical", reason, tool=call.name[:100], requestor=call.requestor)
     if _terminal(world, shown) != _terminal(world, tried):
         return _different("canonical", "ends_conversation", expected=sorted(_terminal(world, shown)))
+    if _behind_end(world, tried) > _behind_end(world, shown):
+        return _different("canonical", "calls_behind_the_end", tools=[call.name[:100] for call in tried])
     return None
+
+
+def _behind_end(world: World, calls: Sequence[ToolCall]) -> int:
+    """Return how many calls stand behind one that ends the conversation."""
+    ends = [i for i, call in enumerate(calls) if _terminal(world, [call])]
+    return len(calls) - 1 - ends[0] if ends else 0
 
 
 def _terminal(world: World, calls: Iterable[ToolCall]) -> Counter[str]:

@@ -132,3 +132,9 @@ def test_a_device_call_belongs_to_the_customer() -> None:
     toggle = ("toggle_airplane_mode", {})
     assert judge("telecom", task, calls((*toggle, "user")), calls(toggle)).reason == "wrong_requestor"
     assert judge("telecom", task, calls((*toggle, "user")), calls((*toggle, "user"))).equal
+
+
+def test_nothing_is_called_behind_the_end_of_a_conversation() -> None:
+    after = judge("retail", "0", calls(TRANSFER), calls(TRANSFER, USER_DETAILS))
+    assert (after.equal, after.reason) == (False, "calls_behind_the_end")
+    assert judge("retail", "0", calls(TRANSFER), calls(USER_DETAILS, TRANSFER)).equal is True
