@@ -215,8 +215,9 @@ EXCLUSIVE: dict[str, dict[str, re.Pattern[str]]] = {
     "month": table(
         {m: m for m in MONTHS}
         | {
-            "may": r"(?:for|in|of|since|from|until|till|during|by|last|this|next|the|your|and|or) may"
-            r"(?! (?:i|we|you|be|have|not|also|still|take|need)\b)|may (?=invoice|bill|amount|statement|was|is|were)"
+            "may": r"(?:for|in|of|since|from|until|till|during|by|last|next) may"
+            r"|(?:this|the|your|and|or) may(?! (?:i|we|you|it|be|have|not|also|still|take|need)\b)"
+            r"|may (?=invoice|bill|amount|statement|was|is|were)"
         }
     ),
     "part of day": table(

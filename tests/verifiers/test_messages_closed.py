@@ -1,0 +1,171 @@
+"""The closed world: a word, a fact, an agent, an owner or a time that the demonstration does not explain is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from pivot_envs.verifiers.messages import MessageDecision, judge_message
+from pivot_envs.verifiers.messages.reading import read
+
+OFFER = "I can put line L119 on the giga plan for 75 euro a month. Do you want me to do that?"
+PLAN = "Done. Your line L119 has the giga plan for 75 euro a month."
+INVOICE = "Your invoice for April on line L171 was 61 euro."
+SLOTS = "A technician could come on S13 on 16 June in the morning or S14 on 18 June in the morning. Which would you like?"  # noqa: E501
+VISIT = "I see visit V-C070-1 on 17 June in the afternoon. Shall I cancel it?"
+CANCELLED = "Visit V-C070-1 has been cancelled."
+CREDITED = "I have issued the credit K-C120-1 of 17 euro to line L158."
+WORKS = "Good news: the speed test shows 500 Mbit/s, so line L109 works again."
+SERIAL = "Thank you, R1401 is the router registered for line L004."
+PORT = "The port of line L196 is stuck. Shall I reset it?"
+EMAIL = "Hello, welcome to the service desk. Which e-mail address is on your account?"
+MORE = "Do you have any other questions?"
+TWO_LINES = "Which of your lines are we talking about, L025 or L026?"
+REPLUG = "Please unplug the fibre cable from the router and plug it in again."
+FACTS = ["L119 L100 L158 L171 L109 L004 L196 L025 L026 V-C070-1 K-C120-1 R1401", "16 July 18 July 61 euro 75 euro", "Mara"]  # noqa: E501
+CHATTER = "My colleague stopped it, paid one-off fees almost every hour already; it differs."
+"""Words the customer has used: in the open world they are known, and no surplus."""
+
+
+def closed(shown: str, candidate: str) -> MessageDecision:
+    return judge_message(shown, candidate, facts=[shown, *FACTS, CHATTER], closed=True)
+
+
+@pytest.mark.parametrize(
+    ("shown", "candidate"),
+    [
+        (OFFER, OFFER.replace("month.", "month, plus a one-off fee.")),
+        (OFFER, OFFER.replace("75 euro", "more than 75 euro")),
+        (OFFER, OFFER.replace("75 euro", "about 75 euro")),
+        (OFFER, OFFER.replace("75 euro", "-75 euro")),
+        (OFFER, OFFER.replace("line L119", "line L119 and all other lines")),
+        (VISIT, VISIT.replace("cancel it", "cancel it and the line")),
+        (VISIT, VISIT.replace("cancel it", "cancel your plan")),
+    ],
+)
+def test_more_than_was_offered_is_refused(shown: str, candidate: str) -> None:
+    decision = closed(shown, candidate)
+    assert decision.equal is False and not decision.is_formal, decision
+
+
+@pytest.mark.parametrize(
+    ("shown", "candidate"),
+    [
+        (PLAN, PLAN.replace("has", "will have")),
+        (PLAN, PLAN.replace("has", "had")),
+        (PLAN, PLAN.replace("has", "should have had")),
+        (PLAN, PLAN.replace("has", "almost has")),
+        (PLAN, PLAN.replace("month.", "month, I hope.")),
+        (CANCELLED, CANCELLED.replace("has been", "is being")),
+        (CANCELLED, CANCELLED.replace("has been", "is to be")),
+        (CREDITED, CREDITED.replace("I have issued", "I would have issued")),
+        (WORKS, WORKS.replace("works again", "worked again")),
+    ],
+)
+def test_a_report_in_another_time_or_mood_is_refused(shown: str, candidate: str) -> None:
+    decision = closed(shown, candidate)
+    assert decision.equal is False and not decision.is_formal, decision
+
+
+@pytest.mark.parametrize(
+    ("shown", "candidate"),
+    [
+        (OFFER, OFFER.replace("do that", "stop that")),
+        (OFFER, OFFER.replace("I can put", "My colleague can put")),
+        (WORKS, WORKS.replace("works", "stopped working")),
+        (WORKS, WORKS.replace("again.", "again for an hour.")),
+        (PLAN, "Done. The giga plan for 75 euro a month was refused for your line L119."),
+        (PLAN, "Done. Your line L119 is too old for the giga plan for 75 euro a month."),
+        (SERIAL, SERIAL.replace("is the", "differs from the")),
+        (PORT, PORT.replace("stuck", "fine")),
+        (TWO_LINES, TWO_LINES.replace("are we talking about", "is newer")),
+        (INVOICE, INVOICE.replace("euro.", "euro, already paid.")),
+    ],
+)
+def test_a_word_that_nothing_explains_is_refused(shown: str, candidate: str) -> None:
+    decision = closed(shown, candidate)
+    assert decision.equal is False and not decision.is_formal, decision
+
+
+@pytest.mark.parametrize(
+    ("shown", "candidate", "reason"),
+    [
+        (OFFER, OFFER.replace("I can put", "You can put"), "other_agent"),
+        (MORE, "I have other questions.", "other_agent"),
+        (MORE, MORE.replace("you", "I"), "other_agent"),
+        ("Can I help you with anything else?", "Can you help me with anything else?", "other_agent"),
+        (CANCELLED, "You have cancelled visit V-C070-1.", "other_agent"),
+        (CANCELLED, "Visit V-C070-1 has been cancelled by you.", "other_agent"),
+        (CREDITED, "I was issued the credit K-C120-1 of 17 euro for line L158.", "other_agent"),
+        (CANCELLED, "Please cancel visit V-C070-1.", "act_added"),
+        (EMAIL, "Hello. Tell me an e-mail address.", "other_owner"),
+        (EMAIL, "Hello. What is the e-mail address of our service desk?", "other_owner"),
+        (EMAIL, "Hello, welcome to the service desk. What is my e-mail address?", "other_owner"),
+        (EMAIL, "Hello, welcome to the service desk. I need no e-mail address.", "denial_added"),
+    ],
+)
+def test_another_agent_or_owner_is_refused_by_name(shown: str, candidate: str, reason: str) -> None:
+    assert closed(shown, candidate).reason == reason
+
+
+@pytest.mark.parametrize(
+    ("shown", "candidate"),
+    [
+        (OFFER, "Would you like me to move L119 to the giga plan at 75 euro per month?"),
+        (OFFER, "The giga plan costs 75 euro a month. Shall I change line L119 to it?"),
+        (PLAN, "Line L119 is now on the giga plan, for 75 euro monthly."),
+        (PLAN, "I have put line L119 on giga for 75 euro a month."),
+        (INVOICE, "In April you were billed 61 euro for line L171."),
+        (INVOICE, "The April invoice for line L171 comes to 61 euro."),
+        (SLOTS, "I have two free slots: S13 on 16 June in the morning and S14 on 18 June in the morning. Which suits you?"),  # noqa: E501
+        (VISIT, "I found visit V-C070-1 on 17 June in the afternoon. Do you want me to cancel it?"),
+        (CANCELLED, "I have called off visit V-C070-1 for you."),
+        (CREDITED, "17 euro have been credited to line L158. The credit number is K-C120-1."),
+        (WORKS, "That is the full 500 Mbit/s. The fault on line L109 is fixed."),
+        (SERIAL, "Router R1401 matches our record for line L004."),
+        (PORT, "A reset of the port on line L196 should help. Is it okay if I do it?"),
+        (EMAIL, "Hello! Please tell me the e-mail address on your account."),
+        (MORE, "Is there something else I can do for you?"),
+        (TWO_LINES, "I see more than one line here: L025, L026. Which line is it about?"),
+        (REPLUG, "Could you take the fibre cable out of the router and put it back in?"),
+    ],
+)
+def test_a_paraphrase_in_shared_vocabulary_stays_equal(shown: str, candidate: str) -> None:
+    decision = closed(shown, candidate)
+    assert decision.equal is True or decision.is_formal, decision
+
+
+def test_only_the_closed_world_refuses_a_word_for_being_unexplained() -> None:
+    candidate = PORT.replace("stuck", "fine")
+    assert judge_message(PORT, candidate, facts=[*FACTS, CHATTER]).equal is True
+    assert closed(PORT, candidate).reason == "unexplained_words"
+
+
+def test_a_month_is_told_from_the_verb_and_months_shut_each_other_out() -> None:
+    assert judge_message(INVOICE, INVOICE.replace("April", "May")).reason == "other_value"
+    assert read("May I cancel your invoice?").exclusive.get("month") is None
+    assert read("For May you were charged 5 euro.").exclusive["month"] == {"may"}
+
+
+def test_a_part_of_the_day_that_was_not_offered_is_another_value_and_a_greeting_is_none() -> None:
+    assert judge_message(SLOTS, SLOTS.replace("16 June in the morning", "16 June in the evening")).equal is False
+    assert judge_message(SLOTS, f"Good evening! {SLOTS}").equal is True
+
+
+def test_a_fact_in_place_of_the_demonstrated_one_is_no_mere_omission() -> None:
+    other = judge_message(SLOTS, SLOTS.replace("16 June", "16 July"), facts=FACTS)
+    assert (other.reason, other.evidence["against"], other.is_formal) == ("fact_missing", "other_value", False)
+    assert judge_message(SLOTS, SLOTS.replace(" on 16 June", ""), facts=FACTS).is_formal
+
+
+def test_an_answer_to_its_own_question_is_a_surplus_statement() -> None:
+    assert judge_message(OFFER, f"{OFFER} Yes, you do.").reason == "surplus_statement"
+
+
+def test_a_consent_asked_with_if_is_no_condition() -> None:
+    assert judge_message(PORT, "The port of line L196 is stuck. Is it okay if I reset it?").equal is True
+    assert judge_message(PORT, f"{PORT[:-1]} if you pay 5 euro?").equal is False
+
+
+def test_a_mismatch_may_be_said_with_or_without_a_negation() -> None:
+    shown = "Our record shows another router than R1401. May I connect you with a specialist?"
+    assert closed(shown, "R1401 is not the router in our record. May I connect you with a specialist?").equal is True
