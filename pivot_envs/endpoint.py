@@ -95,6 +95,11 @@ class EndpointConfig:
                 raise ConfigError(f"{name} is {getattr(self, name)!r}; expected seconds from 0")
 
     @property
+    def key(self) -> str:
+        """The key in the environment now; empty without one."""
+        return os.environ.get(self.api_key_env, "")
+
+    @property
     def base_urls(self) -> tuple[str, ...]:
         """Every server, each once."""
         urls = (self.base_url,) if isinstance(self.base_url, str) else self.base_url
@@ -297,8 +302,8 @@ class EndpointPolicy:
 
     def _said(self, error: BaseException) -> str:
         """Return what an error says, short and without the key."""
-        text, key = " ".join(str(error).split())[:200], os.environ.get(self.config.api_key_env, "")
-        return text.replace(key, "***") if key else text
+        text = " ".join(str(error).split())[:200]
+        return text.replace(self.config.key, "***") if self.config.key else text
 
 
 class _Server:
@@ -317,17 +322,13 @@ class _Server:
         parts = urlsplit(self._base_url)
         return f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path}"
 
-    @property
-    def _key(self) -> str:
-        return os.environ.get(self._config.api_key_env, "")
-
     def connected(self) -> Any:
         if self._client is None or self._client_pid != os.getpid():
             import openai
 
             self._client = openai.AsyncOpenAI(
                 base_url=self._base_url,
-                api_key=self._key or "EMPTY",
+                api_key=self._config.key or "EMPTY",
                 timeout=self._config.attempt_timeout,
                 max_retries=0,
             )
@@ -345,7 +346,7 @@ class _Server:
                 f"policy endpoint {self.name} answers 404 for model {self._config.model!r}; "
                 f"expected a served model name and a base_url that ends in /v1. See {self.name}/models"
             )
-        held = "is set" if self._key else "is not set"
+        held = "is set" if self._config.key else "is not set"
         return (
             f"policy endpoint {self.name} refuses our key (HTTP {status}); "
             f"{self._config.api_key_env} {held}: put a valid key for this endpoint there"
