@@ -10,7 +10,9 @@ from pivot_envs.verifiers.messages.reading import read
 OFFER = "I can put line L119 on the giga plan for 75 euro a month. Do you want me to do that?"
 PLAN = "Done. Your line L119 has the giga plan for 75 euro a month."
 INVOICE = "Your invoice for April on line L171 was 61 euro."
-SLOTS = "A technician could come on S13 on 16 June in the morning or S14 on 18 June in the morning. Which would you like?"  # noqa: E501
+SLOTS = (
+    "A technician could come on S13 on 16 June in the morning or S14 on 18 June in the morning. Which would you like?"
+)
 VISIT = "I see visit V-C070-1 on 17 June in the afternoon. Shall I cancel it?"
 CANCELLED = "Visit V-C070-1 has been cancelled."
 CREDITED = "I have issued the credit K-C120-1 of 17 euro to line L158."
@@ -21,7 +23,11 @@ EMAIL = "Hello, welcome to the service desk. Which e-mail address is on your acc
 MORE = "Do you have any other questions?"
 TWO_LINES = "Which of your lines are we talking about, L025 or L026?"
 REPLUG = "Please unplug the fibre cable from the router and plug it in again."
-FACTS = ["L119 L100 L158 L171 L109 L004 L196 L025 L026 V-C070-1 K-C120-1 R1401", "16 July 18 July 61 euro 75 euro", "Mara"]  # noqa: E501
+FACTS = [
+    "L119 L100 L158 L171 L109 L004 L196 L025 L026 V-C070-1 K-C120-1 R1401",
+    "16 July 18 July 61 euro 75 euro",
+    "Mara",
+]
 CHATTER = "My colleague stopped it, paid one-off fees almost every hour already; it differs."
 """Words the customer has used: in the open world they are known, and no surplus."""
 
@@ -116,7 +122,10 @@ def test_another_agent_or_owner_is_refused_by_name(shown: str, candidate: str, r
         (PLAN, "I have put line L119 on giga for 75 euro a month."),
         (INVOICE, "In April you were billed 61 euro for line L171."),
         (INVOICE, "The April invoice for line L171 comes to 61 euro."),
-        (SLOTS, "I have two free slots: S13 on 16 June in the morning and S14 on 18 June in the morning. Which suits you?"),  # noqa: E501
+        (
+            SLOTS,
+            "I have two free slots: S13 on 16 June in the morning and S14 on 18 June in the morning. Which suits you?",
+        ),
         (VISIT, "I found visit V-C070-1 on 17 June in the afternoon. Do you want me to cancel it?"),
         (CANCELLED, "I have called off visit V-C070-1 for you."),
         (CREDITED, "17 euro have been credited to line L158. The credit number is K-C120-1."),
@@ -169,3 +178,10 @@ def test_a_consent_asked_with_if_is_no_condition() -> None:
 def test_a_mismatch_may_be_said_with_or_without_a_negation() -> None:
     shown = "Our record shows another router than R1401. May I connect you with a specialist?"
     assert closed(shown, "R1401 is not the router in our record. May I connect you with a specialist?").equal is True
+
+
+@pytest.mark.parametrize("written", ["§0", "§1 " * 1500])
+def test_the_sign_that_masks_a_fact_names_none_when_a_message_writes_it(written: str) -> None:
+    assert judge_message(OFFER, OFFER.replace("L119", written), facts=FACTS).equal is False
+    assert judge_message(OFFER, f"{OFFER} {written}", facts=FACTS).equal is False
+    assert judge_message("See § 5 of the terms.", "See § 5 of the terms, please.").reason != "unreadable"

@@ -1,8 +1,9 @@
 """Judges a message to a customer without a model: `judge_message` says equal, different, or cannot tell.
 
 Speech acts, hard facts, operations, opposites and polarity are compared by rules (`rules.py`) over what `reading.py`
-finds in each text; the vocabulary stands in `lexicon.py`, `cues.py`, `units.py` and
-`vocabulary.py`. It knows no domain and no policy.
+finds in each text; the vocabulary stands in `lexicon.py`, `cues.py`, `units.py` and `vocabulary.py`. None of these
+knows a domain or a policy. `closed.py` does: its words (`families.py`) are those of the helpdesk, the one domain for
+which `closed=True` is meant.
 
 Known false accepts: a claim reversed by words the lexicon lacks inside a free rewording; facts swapped between things
 that are named by neither id nor shared words. Known false rejects: synonyms the lexicon lacks in near copies; a remark

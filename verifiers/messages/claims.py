@@ -111,9 +111,7 @@ def _meant_otherwise(pair: Pair) -> frozenset[str]:
     return frozenset(found)
 
 
-_RESTORED = re.compile(
-    r"\b(?:works?|working|up|back|online) again\b"
-)
+_RESTORED = re.compile(r"\b(?:works?|working|up|back|online) again\b")
 _SETTLED = re.compile(r"\b(?:visit|appointment|slot|date|day)\b[^.?!\n]{0,60}\bfixed\b")
 
 

@@ -58,7 +58,7 @@ _IMPLIED = tuple(
 )
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=512)
 def _level(text: str) -> str:
     """Return text with its phrases levelled."""
     for pattern, word in PHRASES:
@@ -66,7 +66,7 @@ def _level(text: str) -> str:
     return re.sub(r" {2,}", " ", text).strip()
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=512)
 def _tokens(text: str) -> tuple[str, ...]:
     return tuple(re.findall(r"§|[^\W\d_]+", re.sub(r"§\d+", "§", text)))
 

@@ -36,7 +36,8 @@ def judge_message(
         facts: any JSON value: observations and user messages before the turn; strings that are JSON are opened.
         last_user: the message being answered.
         policy: the desk's rules; numbers in it may be cited, amounts only if the demonstration cites them.
-        closed: whether everything the desk can say is known, so that a word nothing explains is an objection.
+        closed: whether all that can be said is what the helpdesk can say, so that a word nothing explains is an
+            objection.
     """
     demonstrated, candidate = str(demonstrated), str(candidate)
     if demonstrated == candidate and candidate.strip():

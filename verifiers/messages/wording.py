@@ -35,6 +35,7 @@ _QUOTES = str.maketrans(
         "‑": "-",
         "→": " -> ",
         "⇒": " -> ",
+        "§": " section ",  # the sign that masks an atom: written in a message it names none
         "•": "\n",
         "·": "\n",
         "¿": " ",
