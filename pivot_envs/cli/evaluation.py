@@ -25,7 +25,7 @@ class Evaluate:
     Whole episodes need a domain that answers by itself, as helpdesk does with its scripted customer. Turns are sampled
     once and judged by every verifier named, so that a share under the trained verifier stands beside a stricter one.
     Shares come with Wilson 95 % intervals; what failed on our side is left out and counted. A policy is given as for
-    `profile`.
+    `profile`, except that the test policy is not one here.
     """
 
     policy: tyro.conf.Positional[str]
