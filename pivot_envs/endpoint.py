@@ -23,13 +23,7 @@ from time import monotonic, time
 from typing import Any
 from urllib.parse import urlsplit
 
-from tenacity import (
-    AsyncRetrying,
-    RetryCallState,
-    retry_if_exception,
-    stop_after_attempt,
-    stop_before_delay,
-)
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, stop_before_delay
 
 from pivot_envs.contracts import Completion, Prompt
 from pivot_envs.errors import ConfigError, MissingDependency, PolicyError
@@ -42,7 +36,7 @@ CONTEXT_MESSAGE = re.compile(r"context.?length|context window|maximum context|ma
 TRANSIENT_STATUS = frozenset({408, 409, 425, 429})
 """Worth another attempt, as is every 5xx."""
 DOWN_SECONDS = 30.0
-"""How long a server that failed to answer is gone around, while another one is up."""
+"""How long a server that failed to answer is gone around, while another one is up; and how often that is told."""
 FATAL_STATUS = frozenset({401, 403, 404})
 """Wrong for every prompt: stops the run."""
 MESSAGE_KEYS = ("role", "content", "tool_calls", "tool_call_id", "name")
@@ -192,9 +186,7 @@ class EndpointPolicy:
                 if not result.done():
                     result.set_exception(CancelledError())
 
-    async def _complete(
-        self, prompt: Prompt, indices: range, sampling: Sampling, seed: int
-    ) -> list[Completion]:
+    async def _complete(self, prompt: Prompt, indices: range, sampling: Sampling, seed: int) -> list[Completion]:
         """Return a completion per index: one request with `n`, then single ones for what the server did not give."""
         n, first = len(indices), indices.start
         asked = n if self._many else 1
@@ -212,9 +204,7 @@ class EndpointPolicy:
         rest = (self._single(prompt, index, sampling, seed) for index in indices[len(got) :])
         return [*got, *await asyncio.gather(*rest)][:n]
 
-    async def _single(
-        self, prompt: Prompt, index: int, sampling: Sampling, seed: int
-    ) -> Completion:
+    async def _single(self, prompt: Prompt, index: int, sampling: Sampling, seed: int) -> Completion:
         try:
             return (await self._request(prompt, 1, index, sampling, seed))[0]
         except _Refused as refusal:
@@ -259,8 +249,8 @@ class EndpointPolicy:
             if error.status_code in FATAL_STATUS:
                 raise PolicyError(server.fatal(error.status_code)) from None
             raise
-        except (openai.APIConnectionError, TimeoutError):
-            server.down_until = monotonic() + DOWN_SECONDS
+        except (openai.APIConnectionError, TimeoutError) as error:
+            server.is_down(_error_word(error))
             raise
         except (AttributeError, TypeError, IndexError, KeyError, RecursionError) as error:
             raise _BadResponse(f"the body is no chat completion ({type(error).__name__}: {error})") from error
@@ -314,7 +304,7 @@ class _Server:
         self._client: Any = None
         self._client_pid = -1
         self.limit = asyncio.Semaphore(config.concurrency)
-        self.down_until = 0.0
+        self.down_until = self._told_until = 0.0
 
     @property
     def name(self) -> str:
@@ -334,6 +324,13 @@ class _Server:
             )
             self._client_pid = os.getpid()
         return self._client
+
+    def is_down(self, why: str) -> None:
+        self.down_until = monotonic() + DOWN_SECONDS
+        if monotonic() >= self._told_until:
+            self._told_until = self.down_until
+            asked = f"each request is tried up to {self._config.attempts} times"
+            logger.warning("policy endpoint %s does not answer (%s); %s", self.name, why, asked)
 
     def released(self) -> Any:
         """Give up the client and return it, if it is of this process."""

@@ -268,6 +268,10 @@ class ProfilesFile:
         if not resume:
             raise ConfigError(f"{self.path} exists and resume is off; name another file, or resume it")
         recorded, self.rows = _read(self.path)
+        if not self.rows and recorded != self.provenance:  # a run that got nowhere binds nobody
+            self._file.truncate(0)
+            self._begin(resume)
+            return
         check_provenance(recorded, self.provenance, str(self.path))
 
     def _write(self, value: Mapping[str, Any]) -> None:

@@ -172,6 +172,7 @@ def from_record(record: Mapping[str, Any], *, file: str = "", line: int | None =
     if read.initial_state.kind not in _INITIAL_KINDS:
         problem = f"{shown(read.initial_state.kind)} is none of {', '.join(_INITIAL_KINDS)}"
         raise RecordError(problem, file=file, line=line, field="initial_state.kind")
+    _check_task(read, file, line)
     check_messages(read.messages, file=file, line=line)
     start, end = read.initial_state, read.outcome
     return Trajectory(
@@ -317,6 +318,14 @@ def _first_problem(error: ValidationError, file: str, line: int | None) -> Recor
     elif first["type"] == "extra_forbidden":
         problem = f"unknown field with value {shown(first['input'])}; put what is yours under 'meta'"
     return RecordError(problem, file=file, line=line, field=field)
+
+
+def _check_task(read: _Line, file: str, line: int | None) -> None:
+    """Refuse a line with two tasks: splits go by `task_id`, and the other one is replayed."""
+    start = read.initial_state
+    if start.kind == "task" and read.task_id and start.ref and read.task_id != start.ref:
+        problem = f"{shown(read.task_id)}, but initial_state.ref says task {shown(start.ref)}; name one task in both"
+        raise RecordError(problem, file=file, line=line, field="task_id")
 
 
 def _checked_line(trajectory: Trajectory, file: str) -> str:

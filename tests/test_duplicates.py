@@ -20,7 +20,8 @@ STORY = " ".join(f"word{n}" for n in range(200))
 
 
 def renamed(trajectory: Trajectory, name: str, task: str = "") -> Trajectory:
-    return dataclasses.replace(trajectory, trajectory_id=name, task_id=task or trajectory.task_id)
+    start = dataclasses.replace(trajectory.initial_state, ref=task or trajectory.task_id)
+    return dataclasses.replace(trajectory, trajectory_id=name, task_id=start.ref, initial_state=start)
 
 
 def saying(name: str, *texts: str, system: str = "") -> Trajectory:

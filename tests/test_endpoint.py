@@ -366,3 +366,17 @@ def test_no_server_and_a_bad_one_among_several_are_refused() -> None:
         EndpointConfig((), "m")
     with pytest.raises(ConfigError, match="'ftp://b'"):
         EndpointConfig(("http://a/v1", "ftp://b"), "m")
+
+
+def test_a_server_that_refuses_connections_is_told_at_the_first_failure_and_not_at_every_one(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with FakeEndpoint() as gone:
+        url = gone.base_url
+    policy = EndpointPolicy(EndpointConfig(url, "m", attempts=3, backoff=0.01))
+    with caplog.at_level(logging.WARNING, "pivot_envs.endpoint"):
+        drawn = list(policy.sample(many(9), 2, Sampling(), 0))
+    policy.close()
+    assert {one.finish_reason for each in drawn for one in each} == {"error"}
+    [told] = [record.getMessage() for record in caplog.records if "endpoint" in record.name]
+    assert told == f"policy endpoint {url} does not answer (connection); each request is tried up to 3 times"

@@ -388,6 +388,16 @@ def test_resuming_under_other_conditions_is_refused_by_field_values_and_remedy(
     assert path.read_bytes() == before
 
 
+def test_a_file_without_a_row_is_begun_anew_under_other_conditions(do: Do) -> None:
+    path = do(candidates=[]).path
+    assert path.read_bytes().count(b"\n") == 1
+    assert do(k=8).trajectories == 6
+    found = read_profiles(path)
+    assert found.provenance["k"] == 8 and {len(one.rewards) for one in found.profiles.values()} == {8}
+    with pytest.raises(FingerprintMismatch, match="k was 8"):
+        do()
+
+
 def test_another_trajectory_file_is_refused(do: Do, tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).write_text(name)

@@ -75,6 +75,7 @@ ASK = {"role": "user", "content": "?"}
         ({"task_id": None}, "task_id", "valid string, got None"),
         ({"initial_state": {"kind": "moon", "ref": "x"}}, "initial_state.kind", "'moon' is none of task, image"),
         ({"initial_state": {"kind": "task"}}, "initial_state.ref", "missing"),
+        ({"task_id": "t9"}, "task_id", "'t9', but initial_state.ref says task 't1'; name one task in both"),
         ({"outcome": {"reward": "1"}}, "outcome.reward", "valid number"),
         ({"reward": 1}, "reward", "put what is yours under 'meta'"),
         ({"tools": {}}, "tools", "valid list"),
@@ -115,6 +116,12 @@ def test_a_wrong_field_is_named_with_its_value(
     assert raised.value.field == field
     assert str(raised.value).startswith("f.jsonl, line 3, field ")
     assert len(str(raised.value)) < 500
+
+
+def test_the_task_stands_in_one_place_or_in_both(record: dict[str, Any]) -> None:
+    assert from_record({**record, "task_id": ""}).initial_state.ref == "t1"
+    assert from_record({**record, "initial_state": {"kind": "task", "ref": ""}}).task_id == "t1"
+    assert from_record({**record, "initial_state": {"kind": "image", "ref": "alpine:3"}}).task_id == "t1"
 
 
 def test_a_run_may_end_with_a_call_that_has_no_result(record: dict[str, Any]) -> None:

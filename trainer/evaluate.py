@@ -11,7 +11,7 @@ import math
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pivot_envs.bench import Bench
@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 LANES = 128
 """Episodes played at the same time; those of one start whose conversations are still equal are one group of draws."""
+CUT = "cut at max_tokens"
 HELD_OUT_SAMPLING = Sampling(max_tokens=64)
 SCRIPTED = "scripted"
 """How the reason begins for which a replay drops a greeting that no policy chose; an episode starts behind it."""
@@ -44,6 +45,8 @@ class Share:
     high: float
     excluded: int = 0
     """Not among the n: what could not be sampled or judged."""
+    cut: int = 0
+    """Of the excluded: turns that ran into max_tokens, which training masks too (`mask_truncated`)."""
 
 
 def wilson(successes: float, n: int, excluded: int = 0, z: float = 1.96) -> Share:
@@ -69,6 +72,8 @@ def held_out(
 ) -> dict[str, Share]:
     """Return the share of turns at which one sampled action is accepted, by each scorer.
 
+    A turn that ran into `max_tokens` is no turn, as in training: it is excluded and counted, whatever a verifier says.
+
     Args:
         policy: Writes the actions, once for all scorers.
         scorers: Judge them, by a name; beside the verifier trained with name a stricter one. All of them have the same
@@ -87,16 +92,18 @@ def held_out(
     first = next(iter(scorers.values()))
     known = list(first.ids() if ids is None else ids)
     chosen = known[:: max(1, len(known) // most)][:most]
-    samples = list(policy.sample([first.prompt(i) for i in chosen], 1, sampling, seed))
-    written = [(i, s[0].text) for i, s in zip(chosen, samples, strict=True) if s[0].finish_reason != "error"]
+    samples = [drawn[0] for drawn in policy.sample([first.prompt(i) for i in chosen], 1, sampling, seed)]
+    cut = sum(one.finish_reason == "length" for one in samples)
+    written = [(i, s.text) for i, s in zip(chosen, samples, strict=True) if s.finish_reason == "stop"]
     shares = {}
     for name, scorer in scorers.items():
         verdicts = scorer.score([i for i, _ in written], [text for _, text in written])
         rewards = [verdict.reward for verdict in verdicts if verdict.reward is not None]
         if not rewards:
-            errors = Counter(s[0].error or f"not judged by {name}" for s in samples)
+            ours = {"length": CUT, "stop": f"not judged by {name}"}
+            errors = Counter(one.error or ours.get(one.finish_reason, "no text") for one in samples)
             raise PolicyError(f"none of {len(chosen)} held-out turns has a verdict: {dict(errors)}")
-        shares[name] = wilson(sum(rewards), len(rewards), len(chosen) - len(rewards))
+        shares[name] = replace(wilson(sum(rewards), len(rewards), len(chosen) - len(rewards)), cut=cut)
     return shares
 
 

@@ -11,6 +11,7 @@ import functools
 import hashlib
 import json
 import logging
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
@@ -54,6 +55,8 @@ BASE = "helpdesk-base"
 """Name of the shipped policy of 0.7 M parameters that half masters helpdesk; `examples/` has a script to make one."""
 SHIPPED = {BASE: "weights/helpdesk_base"}
 """Name -> folder in this package."""
+HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
+"""`name` or `owner/name`; what is neither such a name nor there is a folder that is missing."""
 SAVED_SETTINGS = ("name", "action_codec", "prompt_style", "max_prompt_tokens")
 
 
@@ -389,6 +392,8 @@ def load_policy(path_or_name: str | Path, device: str = "cpu", **settings: Any) 
     source = str(path_or_name)
     if source in SHIPPED:
         source = str(resources.files("pivot_envs.trainer").joinpath(SHIPPED[source]))
+    if not os.path.exists(source) and not HUB_NAME.fullmatch(source):
+        raise PolicyError(f"there is no folder {source!r}; name one with config.json, weights and tokenizer files")
     saved_settings = Path(source) / SETTINGS_FILE
     saved = json.loads(saved_settings.read_text(encoding="utf-8")) if saved_settings.is_file() else {}
     model = _from_pretrained(AutoModelForCausalLM, source, dtype=torch.float32)
@@ -406,9 +411,10 @@ def _from_pretrained(loader: Any, source: str, **options: Any) -> Any:
     except ImportError as error:
         raise MissingDependency(f"loading {source!r} needs a package that is not installed: {error}") from error
     except (OSError, ValueError) as error:
+        absent = "" if os.path.exists(source) else f"there is no folder {source!r}, and as a hub name we "
         raise PolicyError(
-            f"cannot load {source!r} with {loader.__name__}: {error}. Give a folder with config.json, weights and "
-            "tokenizer files, or the name of a model that this machine can download"
+            f"{absent}cannot load {source!r} with {loader.__name__}: {error}. Give a folder with config.json, weights "
+            "and tokenizer files, or the name of a model that this machine can download"
         ) from error
 
 

@@ -14,12 +14,13 @@ from collections.abc import Callable, Sequence
 
 import tyro
 
+from pivot_envs import __version__
 from pivot_envs.cli.audit import Audit
 from pivot_envs.cli.demo import Demo
 from pivot_envs.cli.evaluation import Evaluate
 from pivot_envs.cli.learning import ProfileCommand, SelectCommand
 from pivot_envs.cli.recordings import Candidates, Check, Demonstrate, Import
-from pivot_envs.cli.screen import Command, error_console
+from pivot_envs.cli.screen import Command, console, error_console
 from pivot_envs.cli.split import SplitCommand
 from pivot_envs.cli.training import TrainCommand
 from pivot_envs.errors import PivotEnvsError
@@ -28,8 +29,9 @@ DESCRIPTION = """PivotRL on executable state: recorded agent trajectories become
 
 The order of the work: demonstrate or import trajectories, check that they replay, split them by task, profile every
 turn with a frozen policy, select the pivots (turns with mixed outcomes), train on them, evaluate the policy. audit
-measures a verifier on labelled pairs; demo runs the whole road on built-in data."""
+measures a verifier on labelled pairs; demo runs the whole road on built-in data. --version prints the version."""
 
+WRONG_USAGE = 2
 
 COMMANDS: dict[str, Callable[..., Command]] = {
     "demonstrate": Demonstrate,
@@ -53,6 +55,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):  # file names and texts hold what a terminal's encoding may not
             stream.reconfigure(errors="backslashreplace")
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments == ["--version"]:
+        console().print(f"pivot-envs {__version__}")
+        return 0
     try:
         command: Command = tyro.extras.subcommand_cli_from_dict(
             COMMANDS,
@@ -61,6 +66,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             args=arguments or ["--help"],
         )
         return command.run()
+    except SystemExit:
+        if arguments:
+            raise
+        return WRONG_USAGE  # the help was printed, but nothing was asked for
     except PivotEnvsError as error:
         return _tell(f"{type(error).__name__}: {error}")
     except KeyboardInterrupt:

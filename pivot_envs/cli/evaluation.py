@@ -47,7 +47,7 @@ class Evaluate:
     temperature: float = 1.0
     """Of the draws."""
     max_tokens: int = 512
-    """Of one turn."""
+    """Of one turn. A held-out turn that is cut there is left out and counted, as training masks it."""
     seed: int = 0
     """Of the draws."""
     prompt_style: str | None = None
@@ -105,6 +105,8 @@ def _print(shares: Mapping[str, Share], report: EpisodeReport | None) -> None:
     if report is not None:
         rows.append(("whole episodes that succeed", *_cells(report.success)))
     table("evaluation", ["", "share", "95 % interval", "of", "left out"], rows)
+    if cut := max((share.cut for share in shares.values()), default=0):
+        console().print(f"left out because cut at --max-tokens, as training masks them: {cut}")
     if report is not None:
         console().print(
             f"{report.rollouts} turns sampled in {report.seconds:.0f} s, {report.mean_turns:.1f} an episode; endings: "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -192,6 +193,12 @@ class SelectCommand:
                 f"--output {self.output} must stand beside {self.trajectories}: pivots refer to it by file name"
             )
         found = read_profiles(existing(self.profiles, "PROFILES", "profiles"))
+        if not found.profiles:
+            why = "".join(f"; {reason}: {count}" for reason, count in Counter(found.excluded.values()).items())
+            raise ConfigError(
+                f"nothing was profiled: {self.profiles} holds no profile{why}. Run `pivot-envs profile "
+                f"{self.trajectories} --output {self.profiles}` to its end first, with the policy you mean to train"
+            )
         header = make_header(found.provenance, self.config, self.trajectories)
         chosen = select(found.profiles, self.config, excluded=found.excluded)
         write_pivots(self.output, header, chosen.kept)

@@ -188,19 +188,22 @@ class Check:
         counts = _Counts()
         read = list(read_trajectories(existing(self.trajectories, "TRAJECTORIES"), **options))
         _refuse_empty(self.trajectories, len(read), skipped)
+        kept: set[str] = set()
         for trajectory in tracked(read, "replaying"):
             domain = open_domain(trajectory.domain if self.domain is None else self.domain, self.tau2_path)
             try:
-                counts.add(domain.check(trajectory))
+                report = domain.check(trajectory)
             except PivotEnvsError as error:
                 if isinstance(error, ImportError):
                     raise
                 counts.unreadable += 1
                 error_console().print(f"{trajectory.trajectory_id}: {error}")
                 continue
+            counts.add(report)
+            kept |= {Candidate(trajectory, turn.turn).candidate_id for turn in report.turns if not turn.dropped}
             if self.twice:
                 _compare_digests(domain, trajectory, counts)
-        self._print(counts, duplicates.duplicate_prefixes(read))
+        self._print(counts, duplicates.duplicate_prefixes(read, only=kept))
         found = counts.unreadable or counts.observations["drift"] or counts.digests["different"]
         return max(_report_skipped(skipped), FOUND if found else 0)
 

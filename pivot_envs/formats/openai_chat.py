@@ -80,7 +80,7 @@ def _ours(record: Mapping[str, Any], domain: str, source: str, kind: str, defaul
         raise RecordError(f"expected a list of messages, got {shown(messages)}", field="messages")
     named = record.get("trajectory_id", record.get("id"))
     trajectory_id = safe_id(str(named)) if isinstance(named, str | int) else default_id
-    task_id = record.get("task_id", trajectory_id)
+    task_id = record.get("task_id", _started_from(record) or trajectory_id)
     task_id = str(task_id) if isinstance(task_id, int) else task_id
     reward = record.get("reward")
     number = isinstance(reward, int | float) and not isinstance(reward, bool)
@@ -99,3 +99,9 @@ def _ours(record: Mapping[str, Any], domain: str, source: str, kind: str, defaul
         "outcome": record.get("outcome", {"reward": float(reward) if number and reward is not None else None}),
         "meta": {**{key: value for key, value in record.items() if key not in _READ}, **meta},
     }
+
+
+def _started_from(record: Mapping[str, Any]) -> Any:
+    """Return the task that a line's own `initial_state` names, if it does."""
+    start = record.get("initial_state")
+    return start.get("ref") if isinstance(start, Mapping) and start.get("kind") == "task" else None

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from pivot_envs import __version__
+
 RUN = [sys.executable, "-c", "import sys; from pivot_envs.cli import main; sys.exit(main())"]
 
 
@@ -36,6 +38,13 @@ def test_help_says_what_a_command_does(command: str) -> None:
     done = pivot_envs(*[*([command] if command else []), "--help"])
     assert done.returncode == 0
     assert "usage: pivot-envs" in done.stdout
+
+
+def test_the_version_is_printed_and_a_bare_command_is_wrong_usage_with_its_help() -> None:
+    done = pivot_envs("--version")
+    assert (done.returncode, done.stdout) == (0, f"pivot-envs {__version__}\n")
+    bare = subprocess.run([sys.executable, "-m", "pivot_envs"], capture_output=True, text=True, timeout=60)
+    assert bare.returncode == 2 and "usage: pivot-envs" in bare.stdout and "evaluate" in bare.stdout
 
 
 def test_a_misspelt_command_is_wrong_usage_and_a_misspelt_domain_an_error_with_a_suggestion(tmp_path: Path) -> None:

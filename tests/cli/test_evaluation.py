@@ -44,3 +44,12 @@ def test_what_cannot_be_evaluated_is_refused(
 ) -> None:
     assert main(["evaluate", *arguments]) == 1
     assert told in " ".join(capsys.readouterr().err.split())
+
+
+def test_turns_that_are_cut_at_the_limit_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["evaluate", "helpdesk-base", "--episodes", "0", "--turns", "20", "--max-tokens", "5"]
+    assert main([*arguments, "--verifiers", "paper", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["turns"]["paper"]
+    assert found["n"] + found["cut"] == 20 and found["cut"] == found["excluded"] > 0
+    assert main([*arguments, "--verifiers", "paper"]) == 0
+    assert f"cut at --max-tokens, as training masks them: {found['cut']}" in capsys.readouterr().out

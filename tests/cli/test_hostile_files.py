@@ -199,3 +199,32 @@ def test_check_goes_on_behind_a_trajectory_of_a_task_nobody_knows(run: Run) -> N
     Path("two.jsonl").write_text(json.dumps(row) + "\n" + second + "\n", encoding="utf-8")
     code, out, errors = run("check", "two.jsonl")
     assert code == 3 and "1 trajectories replayed, 1 could not be" in out and "train_999" in errors
+
+
+def test_check_counts_prefixes_over_candidates_and_names_a_line_with_two_tasks(run: Run) -> None:
+    run("demonstrate", "--output", "t.jsonl", "--limit", 1)
+    row = json.loads(Path("t.jsonl").read_text(encoding="utf-8"))
+    tool = next(message for message in row["messages"] if message["role"] == "tool")
+    tool["content"] = tool["content"].replace("C0", "C9")
+    battery(Path("drifts.jsonl"), row, {**row, "trajectory_id": "again"})
+    code, out, _ = run("check", "drifts.jsonl", "--json")
+    found = json.loads(out)
+    assert code == 3 and found["dropped"] and found["prefixes"]["candidates"] == found["kept"] < found["turns"]
+    assert found["prefixes"]["duplicates"] == found["kept"]
+    battery(Path("two.jsonl"), {**row, "task_id": "test_001"})
+    code, _, told = run("check", "two.jsonl")
+    assert code == 1 and "two.jsonl, line 1, field 'task_id': 'test_001', but initial_state.ref says task" in told
+
+
+def test_select_from_profiles_without_a_row_says_what_to_run_and_writes_nothing(run: Run) -> None:
+    run("demonstrate", "--output", "t.jsonl", "--limit", 1)
+    assert run("profile", "t.jsonl", "--output", "p.jsonl", "--k", 2)[0] == 0
+    path = Path("p.jsonl")
+    header = path.read_text(encoding="utf-8").splitlines()[0] + "\n"
+    excluded = {"trajectory_id": "train_001-0", "candidates": [{"turn": 0, "excluded": "context_full"}], "cost": {}}
+    for rows, why in (("", "no profile. Run"), (json.dumps(excluded) + "\n", "no profile; context_full: 1. Run")):
+        path.write_text(header + rows, encoding="utf-8")
+        code, out, told = run("select", "p.jsonl", "--trajectories", "t.jsonl", "--output", "pivots.jsonl")
+        assert code == 1 and not out and "lambda" not in told
+        assert f"nothing was profiled: p.jsonl holds {why} `pivot-envs profile t.jsonl --output p.jsonl`" in told
+        assert not os.path.exists("pivots.jsonl")

@@ -75,3 +75,12 @@ def test_a_call_in_the_name_of_the_user_is_refused_in_a_message_of_the_assistant
     path.write_text(json.dumps({"messages": [{"role": "assistant", "tool_calls": [call]}]}) + "\n", encoding="utf-8")
     with pytest.raises(RecordError, match="a party calls for itself"):
         list(read(path))
+
+
+def test_a_line_without_a_task_has_that_of_its_own_initial_state(tmp_path: Path) -> None:
+    line = {"id": "r1", "messages": [{"role": "user", "content": "?"}]}
+    path = tmp_path / "runs.jsonl"
+    path.write_text(json.dumps({**line, "initial_state": {"kind": "task", "ref": "t7"}}) + "\n", encoding="utf-8")
+    assert [run.task_id for run in read(path)] == ["t7"]
+    path.write_text(json.dumps({**line, "initial_state": {"kind": "image", "ref": "alpine"}}) + "\n", encoding="utf-8")
+    assert [run.task_id for run in read(path)] == ["r1"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -201,3 +202,31 @@ def test_a_local_model_plays_episodes(scorer):
     report = play(policy, prompt_style="compact", episodes=3, max_turns=2, sampling=Sampling(max_tokens=8))
     assert (report.successes, report.episodes) == (0, 3)
     assert policy.prefilled_tokens > 0
+
+
+class Cut(NoisyDemonstrationPolicy):
+    """Runs out of tokens at every other turn."""
+
+    def sample(self, prompts, n, sampling, seed, first=0):
+        for place, drawn in enumerate(super().sample(prompts, n, sampling, seed, first)):
+            yield [replace(one, finish_reason="length") if place % 2 else one for one in drawn]
+
+
+def test_held_out_turns_that_were_cut_are_left_out_as_in_training_and_counted(scorer):
+    """A message matches any message under the paper's rule, also half of one."""
+    lenient = Scorer("tau2", "helpdesk", split="test", verifier="paper")
+    ids = scorer.ids()[:21]
+    policy = Cut(lambda prompt_id: demonstrated(scorer, prompt_id), noise=0.0)
+    for share in held_out(policy, {"paper": lenient, "effect": scorer}, ids).values():
+        assert (share.n, share.excluded, share.cut, share.share) == (11, 10, 10, 1.0)
+    with pytest.raises(PolicyError, match=r"none of 1 held-out turns has a verdict: {'cut at max_tokens': 1}"):
+        held_out(scripted_cut(), {"paper": lenient}, ids[:1])
+
+
+def scripted_cut() -> ScriptedPolicy:
+    class AlwaysCut(ScriptedPolicy):
+        def sample(self, prompts, n, sampling, seed, first=0):
+            for drawn in super().sample(prompts, n, sampling, seed, first):
+                yield [replace(one, finish_reason="length") for one in drawn]
+
+    return AlwaysCut(lambda prompt, rng: encode(Action(text="Your line is")), name="cut", fingerprint="cut-1")

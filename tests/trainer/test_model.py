@@ -211,3 +211,18 @@ def test_a_tokenizer_without_a_chat_template_is_refused(tiny):
     policy.tokenizer.chat_template = None
     with pytest.raises(ConfigError, match="has no chat template"):
         TransformersPolicy(policy.model, policy.tokenizer, "base")
+
+
+@pytest.mark.parametrize("path", ["./runs", "../runs/pivot", "/nowhere/policy", "~/policy", "a/b/c", "my runs/a"])
+def test_a_folder_that_is_not_there_is_no_hub_name(path):
+    with pytest.raises(PolicyError, match=f"there is no folder '{path}'; name one with config.json, weights"):
+        load_policy(path)
+
+
+def test_what_may_be_a_hub_name_is_told_to_be_no_folder_either(monkeypatch):
+    def absent(source, **_):
+        raise OSError(f"{source} is not a local folder and is not a valid model identifier")
+
+    monkeypatch.setattr("pivot_envs.trainer.model.AutoModelForCausalLM.from_pretrained", absent)
+    with pytest.raises(PolicyError, match="there is no folder 'runs/pivot', and as a hub name we cannot load"):
+        load_policy("runs/pivot")
