@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pivot_envs.domains.tau2.helpdesk.glossary import GLOSSARY
 from pivot_envs.verifiers.messages import MessageDecision, judge_message
 from pivot_envs.verifiers.messages.reading import read
 
@@ -23,9 +24,32 @@ EMAIL = "Hello, welcome to the service desk. Which e-mail address is on your acc
 MORE = "Do you have any other questions?"
 TWO_LINES = "Which of your lines are we talking about, L025 or L026?"
 REPLUG = "Please unplug the fibre cable from the router and plug it in again."
+RESEAT = "Next, please reseat the fibre cable at the router."
+SPEED = "Could you do a speed test, so that we see whether it works?"
+LIGHTS = "And what do the lights show now?"
+INTERNET = "Does the internet work now?"
+WHICH_SERIAL = "What is the serial number printed on your router?"
+BLOCKED = "Unfortunately line L004 has an open invoice, I240, of 25 euro. The plan cannot be changed until it is paid."
+TURNED = "It cannot be paid until the plan is changed"
+STILL_OPEN = "I am sorry, I cannot change the plan of line L004: the invoice I240 of 25 euro is still open."
+OTHER_SERIAL = (
+    "The serial number R1401 differs from our record. A colleague has to look at this. "
+    "Shall I transfer you to a colleague?"
+)
+OTHER_ROUTER = "Our record shows another router than R1401. May I connect you with a specialist?"
+GIGA = "The giga plan costs 75 euro a month. Shall I change line L119 to it?"
+HELP = "Is there anything else I can do for you?"
+RESTART = "Could you reboot your router?"
+NOW = "Line L119 is on the giga plan now, for 75 euro a month."
+KEPT = "No problem, nothing changes: line L119 keeps its plan and you do not pay 75 euro."
+MOVE = "Shall I cancel visit V-C070-1 and book slot S13 on 16 June in the morning instead?"
+ACCEPT = "Please accept the visit V-C070-1 in your app."
+DNS = "Please set the DNS server to automatic in the router's menu."
+CREDIT = "For the outage on 6 June a credit of 17 euro on line L158 is possible. Would you like me to issue it?"
+BOOKED = "So I would schedule the technician for 13 June, afternoon, slot S13. Is that right?"
 FACTS = [
     "L119 L100 L158 L171 L109 L004 L196 L025 L026 V-C070-1 K-C120-1 R1401",
-    "16 July 18 July 61 euro 75 euro",
+    "16 July 18 July 61 euro 75 euro I240 25 euro S13 13 June 16 June 6 June 17 euro",
     "Mara",
 ]
 CHATTER = "My colleague stopped it, paid one-off fees almost every hour already; it differs."
@@ -33,7 +57,7 @@ CHATTER = "My colleague stopped it, paid one-off fees almost every hour already;
 
 
 def closed(shown: str, candidate: str) -> MessageDecision:
-    return judge_message(shown, candidate, facts=[shown, *FACTS, CHATTER], closed=True)
+    return judge_message(shown, candidate, facts=[shown, *FACTS, CHATTER], world=GLOSSARY)
 
 
 @pytest.mark.parametrize(
@@ -185,3 +209,116 @@ def test_the_sign_that_masks_a_fact_names_none_when_a_message_writes_it(written:
     assert judge_message(OFFER, OFFER.replace("L119", written), facts=FACTS).equal is False
     assert judge_message(OFFER, f"{OFFER} {written}", facts=FACTS).equal is False
     assert judge_message("See § 5 of the terms.", "See § 5 of the terms, please.").reason != "unreadable"
+
+
+@pytest.mark.parametrize(
+    ("shown", "candidate", "reason"),
+    [
+        (OFFER, "Do you want to put line L119 on the giga plan for 75 euro a month?", "other_agent"),
+        (PORT, "The port of line L196 is stuck. Do you want to reset it for me?", "other_agent"),
+        (VISIT, VISIT.replace("Shall I", "Would you like to"), "other_agent"),
+        (OFFER, OFFER.replace("me to do", "to do"), "other_agent"),
+        (SPEED, "Could I do a speed test, so that you see whether it works?", "other_agent"),
+        (SPEED, "Let me do a speed test, so that we see whether it works.", "other_agent"),
+        (RESEAT, "May I reseat the fibre cable at the router?", "other_agent"),
+        (LIGHTS, "And what do I show the lights now?", "other_agent"),
+        (EMAIL, "Hello. May I tell you the e-mail address on your account?", "other_agent"),
+        (HELP, "Is there anything else you can do for me?", "other_agent"),
+        (HELP, HELP.replace("for you", "to you"), "other_agent"),
+        (CREDITED, "Line L158 has issued the credit K-C120-1 of 17 euro.", "other_agent"),
+        (OTHER_SERIAL, OTHER_SERIAL.replace("A colleague has", "You have"), "act_added"),
+        (OTHER_SERIAL, OTHER_SERIAL.replace("you to a colleague", "a colleague to you"), "other_object"),
+        (PORT, "The port of line L196 is stuck. Shall I reset line L196?", "other_object"),
+        (PORT, "Line L196 is stuck. Shall I reset it?", "other_object"),
+        (RESTART, "Next I need you to restart the line.", "other_object"),
+        (GIGA, GIGA.replace("to it", "for it"), "other_object"),
+        (SERIAL, SERIAL.replace("for line", "by line"), "other_object"),
+        (SERIAL, "Thank you, line R1401 is registered for router L004.", "other_object"),
+        (BLOCKED, BLOCKED.replace("The plan cannot be changed until it is paid", TURNED), "order_reversed"),
+    ],
+)
+def test_another_agent_object_or_order_is_refused(shown: str, candidate: str, reason: str) -> None:
+    assert closed(shown, candidate).reason == reason
+
+
+@pytest.mark.parametrize(
+    ("shown", "candidate"),
+    [
+        (LIGHTS, LIGHTS.replace("do", "should")),
+        (LIGHTS, LIGHTS.replace("do", "would")),
+        (INTERNET, "Did the internet work then?"),
+        (WHICH_SERIAL, "What must the serial number printed on your router be?"),
+        (PORT, PORT.replace("is stuck", "would be stuck")),
+        (PORT, PORT.replace("is stuck", "may be stuck")),
+        (GIGA, GIGA.replace("costs", "would cost")),
+        (GIGA, GIGA.replace("costs", "cost")),
+    ],
+)
+def test_a_question_or_an_offer_in_another_time_or_mood_is_refused(shown: str, candidate: str) -> None:
+    assert closed(shown, candidate).reason == "tense"
+
+
+@pytest.mark.parametrize(
+    ("shown", "candidate"),
+    [
+        (SPEED, f"{SPEED} It does."),
+        (WORKS, f"{WORKS[:-1]}, it does."),
+        (PLAN, f"{PLAN} You have been you have been you have been."),
+        (PLAN, f"{PLAN} And so it is what it is."),
+        (OFFER, OFFER.replace("Do you", "For you for you for you do you")),
+    ],
+)
+def test_function_words_that_say_nothing_are_surplus(shown: str, candidate: str) -> None:
+    assert closed(shown, candidate).reason == "surplus_statement"
+
+
+@pytest.mark.parametrize(
+    ("shown", "candidate"),
+    [
+        (OFFER, "I can put line L119 on the giga plan for 75 euro a month. Do you want to go ahead?"),
+        (OFFER, "The giga plan is 75 euro a month for line L119. Do you want the giga plan?"),
+        (PORT, "The port of line L196 is stuck. Would you like to have it reset?"),
+        (PORT, "Line L196 has a stuck port. May I reset it?"),
+        (SLOTS, "S13 is on 16 June in the morning and S14 on 18 June in the morning. Which would suit you?"),
+        (LIGHTS, "What do the lights show now, so that I can check them?"),
+        (GIGA, f"I can do that for you. {GIGA}"),
+        (WORKS, "Line L109 works fine again, the speed test shows 500 Mbit/s."),
+        (DNS, "Please go to the router menu and set the DNS server to automatic."),
+        (CREDIT, "You can get a credit of 17 euro on line L158 for the outage on 6 June. Shall I issue it?"),
+        (RESTART, "Could you turn your router off and on again?"),
+        (OTHER_SERIAL, OTHER_SERIAL.replace("differs from", "does not match")),
+        (OTHER_SERIAL, f"R1401 is not the serial number in our record.{OTHER_SERIAL.partition('.')[2]}"),
+        (OTHER_ROUTER, "R1401 is not the serial number in our record. May I connect you with a specialist?"),
+        (NOW, "Done, I have changed your line L119 to the giga plan, for 75 euro a month."),
+        (PLAN, "I have changed line L119 to giga, for 75 euro a month."),
+        (BLOCKED, "Unfortunately the plan of line L004 cannot be changed while invoice I240 of 25 euro is open."),
+        (STILL_OPEN, "Sorry, the plan of line L004 cannot be changed while invoice I240 of 25 euro is open."),
+        (MOVE, MOVE.replace("instead", "in its place")),
+        (KEPT, "Fine, nothing changes: line L119 keeps its plan and you will not pay 75 euro."),
+        (ACCEPT, "Please confirm visit V-C070-1 in the app."),
+        (BOOKED, "Then I would book the technician for 13 June in the afternoon, slot S13. Is that right?"),
+    ],
+)
+def test_what_a_reader_called_right_is_accepted(shown: str, candidate: str) -> None:
+    decision = closed(shown, candidate)
+    assert decision.equal is True or decision.is_formal, decision
+
+
+@pytest.mark.parametrize(
+    ("shown", "candidate"),
+    [
+        (OTHER_SERIAL, OTHER_SERIAL.replace("differs from", "matches")),
+        (NOW, "I will change line L119 to the giga plan for 75 euro a month."),
+        (KEPT, "Fine, nothing changes: line L119 keeps its plan and you will pay 75 euro."),
+        (BLOCKED, "Unfortunately the plan of line L004 can be changed while invoice I240 of 25 euro is open."),
+        (RESTART, "Could you turn your router off?"),
+    ],
+)
+def test_what_stands_next_to_a_right_wording_stays_refused(shown: str, candidate: str) -> None:
+    decision = closed(shown, candidate)
+    assert decision.equal is False and not decision.is_formal, decision
+
+
+@pytest.mark.parametrize("word", ["so ", "also please ", "now, ", "reset the "])
+def test_a_cue_said_many_times_is_judged_at_once(word: str) -> None:
+    assert judge_message(RESTART, word * 1000, world=GLOSSARY).equal is False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from functools import lru_cache
+from itertools import pairwise
 
 from pivot_envs.verifiers.messages import cues, vocabulary
 from pivot_envs.verifiers.messages import lexicon as lex
@@ -44,7 +45,7 @@ def _paid_beside(pair: Pair) -> list[str]:
 def operations(pair: Pair) -> Finding:
     """What is claimed done was demonstrated done; nothing is left out, promised or offered on top."""
     shown, other = pair.shown, pair.other
-    aside = _meant_otherwise(pair)
+    aside = meant_otherwise(pair)
     known_done = shown.operations("done") | _past_status(shown) | aside
     if false_report := other.operations("done") & lex.EFFECTIVE - known_done:
         return different("claims_done", operations=false_report)
@@ -99,7 +100,7 @@ def _are_steps(operations: frozenset[str], pair: Pair) -> bool:
     return asked[1] <= max(1, asked[0]) and all("instruct" in pair.other.sentences[k].acts for k in told)
 
 
-def _meant_otherwise(pair: Pair) -> frozenset[str]:
+def meant_otherwise(pair: Pair) -> frozenset[str]:
     """Operations that another word for the same state stands for: `works again`, a fixed date, a billed amount."""
     texts = (pair.shown.text, pair.other.text)
     found = {"fix"} if any(_RESTORED.search(text) for text in texts) else set()
@@ -108,9 +109,16 @@ def _meant_otherwise(pair: Pair) -> frozenset[str]:
     billed = pair.shown.exclusive.get("document", frozenset()) | pair.other.exclusive.get("document", frozenset())
     if "invoice" in billed and not pair.shown.acts & ASKS:
         found.add("charge")
+    if _CHANGED.search(pair.shown.text) and not pair.shown.acts & ASKS:
+        found.add("modify")
     return frozenset(found)
 
 
+_CHANGED = re.compile(
+    r"\b(?:is|are) (?:now )?on (?:the )?\w+ (?:plan|tariff|package) now\b"
+    r"|^done\b.*\bhas (?:the )?\w+ (?:plan|tariff|package)"
+)
+"""A plan that is there now has been changed."""
 _RESTORED = re.compile(r"\b(?:works?|working|up|back|online) again\b")
 _SETTLED = re.compile(r"\b(?:visit|appointment|slot|date|day)\b[^.?!\n]{0,60}\bfixed\b")
 
@@ -246,7 +254,7 @@ def _sentences_denied(pair: Pair) -> Finding:
         size = sum(bag.values())
         if size < 2:
             continue
-        rivals = [(_overlap(bag, other), n) for _, other, n in here]
+        rivals = [(_overlap(bag, other), n) for _, other, n in here + _halves(pair.shown)]
         best = max((score for score, _ in rivals), default=0.0)
         if best >= (0.75 if size > 2 else 0.9) and all(n != count for score, n in rivals if score >= best - 0.1):
             return different("negated", sentence=text[:160])
@@ -257,6 +265,14 @@ def _sentences_denied(pair: Pair) -> Finding:
 def _bags(reading: Reading) -> list[tuple[str, Counter[str], int]]:
     """Sentences with their words and the number of negations."""
     return [(s.text, _bag(s.text), _negations(s.text)) for s in reading.sentences]
+
+
+@lru_cache(maxsize=512)
+def _halves(reading: Reading) -> list[tuple[str, Counter[str], int]]:
+    """What stands behind a colon, and two sentences running, each as one sentence."""
+    texts = [half for s in reading.sentences for half in s.text.split(": ")[1:]]
+    texts += [f"{a.text} {b.text}" for a, b in pairwise(reading.sentences)]
+    return [(text, _bag(text), _negations(text)) for text in texts]
 
 
 MAX_SENTENCES = 150
@@ -299,7 +315,7 @@ def _things_denied(pair: Pair) -> Finding:
 def _polarities(reading: Reading, group: str) -> dict[str, set[bool]]:
     found: dict[str, set[bool]] = {}
     for sentence in reading.sentences:
-        for clause in re.split(r", | and | but | or | because |: ", sentence.text):
+        for clause in re.split(r", | and | but | or | because | while |: ", sentence.text):
             for member in members_in(clause, group):
                 found.setdefault(member, set()).add(is_negated(clause))
     return found

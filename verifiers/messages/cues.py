@@ -146,7 +146,7 @@ IF_CLAUSE = re.compile(
 
 CONFIRM = re.compile(
     r"\b(?:(?<!pleased to )(?<!delighted to )(?<!happy to )(?<!glad to )(?<!able to )(?<!i can )(?<!we can "
-    r")confirm(?!ed|ing|ation)"
+    r")confirm(?!ed|ing|ation| \S+(?: \S+)? in (?:the|your) app\b)"
     r"|do i have your (?:ok\w*|permission|consent|approval|go ahead)|with your (?:ok|okay|permission|consent)"
     r"|is that a yes|(?:can|may|shall|should) (?:i|we) (?:do|make|submit|issue|start|continue|send|place|process)"
     r"|(?:ok|okay|fine|alright|all right|good) (?:with|for|by) you|are you (?:good|fine|okay|ok|happy) with"
@@ -193,7 +193,7 @@ IMPERATIVE = re.compile(
     r"^(?:\W*(?:\d+[.)] *)?(?:please|kindly|now|then|next|first|also|after (?:that|this)|as (?:a|the) next step|in "
     r"that case|afterwards|lastly|secondly|okay|ok|afterwards|finally|second|instead|so"
     r"|just|and|could you|can you|would you|let us|you (?:should|can|need to|must)"
-    r"|i need you to|try to|also please|go ahead and|try|thanks|thank you|alright|great)\b[ ,:]*)*(?:(?:please"
+    r"|i need you to|try to|go ahead and|try|thanks|thank you|alright|great)\b[ ,:]*+)*(?:(?:please"
     r"|also|then|to) )*"
     r"(?:reboot|restart|power|reset|turn|switch|toggle|plug|unplug|disconnect|connect|reconnect|insert|re ?insert"
     r"|remove|take|pull|put|press|push|hold|open|close|check|look|"

@@ -76,7 +76,8 @@ OPERATIONS = table(
         "ticket": rf"escalat\w*|tickets?(?: {A})? (?:for|has|was|is)|open(?:ed)? a ticket|fil(?:e|ed) a|complaint "
         rf"ticket|logged a",
         "dispatch": r"(?:send|sent|sending|dispatch\w*) (?:a|an|the|our|you a) (?:technician|engineer)",
-        "accept": r"(?<!like to )(?<!want to )accept(?:ed|ing|s)?(?! (?:card|pay))|approv\w*",
+        "accept": r"(?<!like to )(?<!want to )accept(?:ed|ing|s)?(?! (?:card|pay))|approv\w*"
+        r"|confirm(?= (?:\S+ ){1,3}in (?:the|your) app\b)",
         "decline": r"declin\w*|turn(?:ed)? down",
         "on": r"(?:turn|switch|toggl|power)\w* (?:(?!off)\S+ ){0,5}on(?! (?:your|the (?:router|phone|device)) "
         r"off)|enabl\w*"

@@ -16,17 +16,24 @@ from pivot_envs.verifiers.messages import cues, vocabulary
 from pivot_envs.verifiers.messages import lexicon as lex
 from pivot_envs.verifiers.messages.acts import asked_for, open_ended, speech_acts
 from pivot_envs.verifiers.messages.atoms import Pool, mark
-from pivot_envs.verifiers.messages.claims import hedged, operations, opposites, polarity
+from pivot_envs.verifiers.messages.claims import hedged, meant_otherwise, operations, opposites, polarity
 from pivot_envs.verifiers.messages.closed import unexplained
 from pivot_envs.verifiers.messages.decision import MINOR, Finding, Ground, MessageDecision, Pair, different, has, unique
 from pivot_envs.verifiers.messages.facts import assigned, exclusive, hard_facts, names
+from pivot_envs.verifiers.messages.glossary import Glossary
 from pivot_envs.verifiers.messages.reading import Reading, canonical, members_in, operations_in, read, stem
 from pivot_envs.verifiers.messages.surplus import conditions, surplus
 from pivot_envs.verifiers.messages.wording import MAX_TEXT, clean, facts_text, letters, lower, unwrap
 
 
 def judge_message(
-    demonstrated: str, candidate: str, *, facts: Any = (), last_user: str = "", policy: str = "", closed: bool = False
+    demonstrated: str,
+    candidate: str,
+    *,
+    facts: Any = (),
+    last_user: str = "",
+    policy: str = "",
+    world: Glossary | None = None,
 ) -> MessageDecision:
     """Say whether a candidate message is functionally the demonstrated one.
 
@@ -36,7 +43,7 @@ def judge_message(
         facts: any JSON value: observations and user messages before the turn; strings that are JSON are opened.
         last_user: the message being answered.
         policy: the desk's rules; numbers in it may be cited, amounts only if the demonstration cites them.
-        closed: whether all that can be said is what the helpdesk can say, so that a word nothing explains is an
+        world: what all that can be said is made of, where that is known, so that a word nothing explains is an
             objection.
     """
     demonstrated, candidate = str(demonstrated), str(candidate)
@@ -56,7 +63,7 @@ def judge_message(
     except _UNREADABLE as error:
         return MessageDecision(None, "unreadable", {"error": f"{type(error).__name__}: {str(error)[:200]}"})
     try:
-        return _judge(Pair(shown, read(other_text), ground), closed)
+        return _judge(Pair(shown, read(other_text), ground), world)
     except _UNREADABLE as error:  # a candidate nobody can read must not buy an abstention
         return different("unreadable", error=f"{type(error).__name__}: {str(error)[:200]}")
 
@@ -64,12 +71,12 @@ def judge_message(
 _UNREADABLE = (RecursionError, ValueError, OverflowError, MemoryError, LookupError, TypeError)
 
 
-def _judge(pair: Pair, closed: bool) -> MessageDecision:
+def _judge(pair: Pair, world: Glossary | None) -> MessageDecision:
     """Climb, then see whether what is said beside the demonstrated message is harmless."""
     found = _climb(pair)
     if found.equal is False and not found.is_formal:
         return found
-    if closed and (objection := unexplained(pair)):
+    if world and (objection := unexplained(pair, world)):
         return objection
     beside = surplus(pair, _climb, found)
     if beside is not None and found.equal is None:
@@ -185,15 +192,16 @@ def _near_copy(pair: Pair) -> Finding:
     kept = sum(i2 - i1 for tag, i1, i2, _, _ in blocks if tag == "equal")
     if kept < 0.7 * len(a):
         return _halved(pair, a, b, blocks) if kept >= 0.8 * len(b) else None
+    deeds = _same_deeds(pair)
     if lost := _only_shortened(pair, a, b, blocks):
         return different("words_missing", words=lost)
     for tag, i1, i2, j1, j2 in blocks:
         left, right = _content(a[i1:i2]) - _content(b), _content(b[j1:j2]) - _content(a)
-        if tag == "replace" and left and right - _LIGHT:
+        if tag == "replace" and left - deeds and right - deeds - _LIGHT:
             return different("word_replaced", demonstrated=left, candidate=right)
         if tag == "replace" and _exchanged(a, b, blocks, _same_order(pair)):
             return different("words_exchanged", around=a[i1:i2])
-        if tag != "delete" and not left and (new := _news(b[j1:j2], pair)):
+        if tag != "delete" and not left and (new := _news(b[j1:j2], pair) - deeds):
             return different("claim_added", words=new)
         if turned := _turned(a[i1:i2], b[j1:j2]):
             return different("opposite", words=turned)
@@ -205,6 +213,13 @@ def _news(words: list[str], pair: Pair) -> frozenset[str]:
     new = _content([w for w in words if w not in vocabulary.COURTEOUS]) - {canonical(w) for w in pair.shown.spoken}
     new -= _LIGHT | _CLASS_WORDS
     return new if len(new) >= 2 else new - pair.ground.lemmas
+
+
+def _same_deeds(pair: Pair) -> frozenset[str]:
+    """Return the first and the last word of what names a deed of both messages in each: `reboot`, `turn ... off`."""
+    shared = pair.shown.operations() & pair.other.operations() | meant_otherwise(pair)
+    named = [words.split() for r in (pair.shown, pair.other) for _, words in operations_in(r.text, shared)]
+    return frozenset(canonical(w) for words in named for w in (words[0], words[-1]))
 
 
 _LIGHT = frozenset(canonical(w) for w in vocabulary.LIGHT)

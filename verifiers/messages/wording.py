@@ -60,6 +60,8 @@ _CONTRACTIONS = tuple(
         (r"\b(it|that|there|what|he|she|here|where|who)'s\b", r"\1 is"),
         (r"'s\b|s'(?=\s)", " "),
         (r"\bcancel+ation\b", "cancellation"),
+        (r"\bdiffers? from\b", "does not match"),
+        (r"\bin (?:its|their) place\b", "instead"),
         (r"\b(?:cannot|can never) be (?:undone|reversed|revoked|taken back)\b|\birreversible\b", "is permanent"),
         (r"\bfree (slots?|appointments?|times?|rooms?|tables?|seats?|dates?|places?)\b", r"available \1"),
         (

@@ -14,6 +14,7 @@ from typing import Any
 
 from pivot_envs.contracts import Side
 from pivot_envs.domains.tau2.canonical import call_key, canonical_value, facts_of
+from pivot_envs.domains.tau2.helpdesk.glossary import GLOSSARY
 from pivot_envs.domains.tau2.state import spec_of
 from pivot_envs.domains.tau2.world import ANSWERS, HEARD, Limits, World
 from pivot_envs.records import Candidate, Difference, Level, Observation, ToolCall
@@ -182,7 +183,7 @@ def compare_texts(policy: str, candidate: Candidate, demonstrated: Side, other: 
         facts=facts_before(candidate),
         last_user=last_user_text(candidate),
         policy=policy,
-        closed=reacted,
+        world=GLOSSARY if reacted else None,
     )
     reaction = demonstrated.effect.details["reaction"] if reacted else ""
     same = reacted and reaction == other.effect.details["reaction"]

@@ -198,6 +198,9 @@ _RESULT_QUESTION = re.compile(
     r"\b(?:is|are) (?:your |the )?(?:internet|connection|line|wifi|speed|everything|all)\b.*\b(?:okay|"
     r"fine|good|alright)\b|how fast is|^better$"
 )
+_OTHER_QUESTION = re.compile(
+    r"\b(?:plan|invoice|credit|visit|slot|help you|i help|which one|suit|s\d\d|time|day|date)\b"
+)
 REPORT = re.compile(
     r"^(?:and |then |please |also )*(?:tell|let|say|see|report|inform|check|verify|note|confirm|"
     r"write)\b(?: \w+){0,3}? ?\b(?:if|whether|what|how|when|once|which|back|the (?:result|outcome|number|"
@@ -285,7 +288,7 @@ def read_steps(clause: Clause, scope: Scope) -> Iterator[Act]:
         elif (
             _RESULT_QUESTION.search(re.sub(r"^.*?\b(?:if|whether)\b", "is", text) if reporting else text)
             and not _MORE_HELP.search(text)
-            and not re.search(r"\b(?:plan|invoice|credit|visit|slot|help you|i help|suit|s\d\d|time|day|date)\b", text)
+            and not _OTHER_QUESTION.search(text)
         ):
             yield Act("step", "run_speed_test", (("implicit", "yes"),), scope.condition)
 

@@ -39,7 +39,7 @@ def test_nothing_is_misjudged_beyond_the_known_misses(scorer: Scorer, right: boo
         ("Line L044 and all other lines are on the max plan now, for 55 euro a month.", "unexplained_words"),
         ("Line L044 should have been on the max plan now, for 55 euro a month.", "tense"),
         ("Line L044 is on the max plan now, for -55 euro a month.", "fact_added"),
-        ("My colleague put line L044 on the max plan now, for 55 euro a month.", "claims_done"),
+        ("My colleague put line L044 on the max plan now, for 55 euro a month.", "claim_added"),
         ("I get line L044 on the max plan from you, for 55 euro a month.", "unexplained_words"),
         ("Line L044 is never on the max plan now, for 55 euro a month.", "denial_added"),
         ("Line L044 is on the max plan now, for 55 euro a month. Please pay.", "claim_added"),
