@@ -39,6 +39,7 @@ LAYERS = (
     ("profiling", "drawing", "selectors", "pivots", "selection", "audit"),
     ("trainer",),
     ("adapters", "cli"),
+    ("__main__",),
 )
 """Left to right. A name stands for its module and everything below it; `pivot_envs` only for the package's own file."""
 
