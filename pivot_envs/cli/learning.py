@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +11,7 @@ from typing import Annotated, Any
 import tyro
 
 from pivot_envs import selection
-from pivot_envs.candidates import of_first_trajectories
+from pivot_envs.candidates import candidates_of, of_first_trajectories
 from pivot_envs.cli.screen import (
     Flag,
     at_least,
@@ -199,6 +200,7 @@ class SelectCommand:
                 f"nothing was profiled: {self.profiles} holds no profile{why}. Run `pivot-envs profile "
                 f"{self.trajectories} --output {self.profiles}` to its end first, with the policy you mean to train"
             )
+        self._check_ids(found.profiles)
         header = make_header(found.provenance, self.config, self.trajectories)
         chosen = select(found.profiles, self.config, excluded=found.excluded)
         write_pivots(self.output, header, chosen.kept)
@@ -214,3 +216,13 @@ class SelectCommand:
                 "nothing was kept: look at the histogram, raise --lambda-diff, or profile another policy"
             )
         return 0 if chosen.kept else NOTHING_KEPT
+
+    def _check_ids(self, profiled: Collection[str]) -> None:
+        """Refuse profiles of turns that the trajectory file does not hold."""
+        read = read_trajectories(self.trajectories, skip_invalid=True, on_error=lambda _: None)
+        held = {each.candidate_id for trajectory in read for each in candidates_of(trajectory)}
+        if strange := sorted(set(profiled) - held):
+            raise ConfigError(
+                f"{self.profiles} profiles {len(strange)} turns that {self.trajectories} does not hold, such as "
+                f"{strange[0]!r}; name the file they were made from"
+            )

@@ -228,3 +228,19 @@ def test_select_from_profiles_without_a_row_says_what_to_run_and_writes_nothing(
         assert code == 1 and not out and "lambda" not in told
         assert f"nothing was profiled: p.jsonl holds {why} `pivot-envs profile t.jsonl --output p.jsonl`" in told
         assert not os.path.exists("pivots.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("written", "instead"), [("train_001-0", "nope"), ('"turn":0', '"turn":999'), ('"helpdesk"', '"retail"')]
+)
+def test_select_refuses_profiles_of_turns_the_trajectory_file_does_not_hold(
+    run: Run, written: str, instead: str
+) -> None:
+    run("demonstrate", "--output", "t.jsonl", "--limit", 1)
+    assert run("profile", "t.jsonl", "--output", "p.jsonl", "--k", 2)[0] == 0
+    text = Path("p.jsonl").read_text(encoding="utf-8").replace('": ', '":')
+    assert written in text
+    Path("p.jsonl").write_text(text.replace(written, instead), encoding="utf-8")
+    code, _, told = run("select", "p.jsonl", "--trajectories", "t.jsonl", "--output", "pivots.jsonl")
+    assert code == 1 and ("t.jsonl does not hold" in " ".join(told.split()) or "p.jsonl" in told)
+    assert not Path("pivots.jsonl").exists()

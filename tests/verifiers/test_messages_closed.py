@@ -322,3 +322,31 @@ def test_what_stands_next_to_a_right_wording_stays_refused(shown: str, candidate
 @pytest.mark.parametrize("word", ["so ", "also please ", "now, ", "reset the "])
 def test_a_cue_said_many_times_is_judged_at_once(word: str) -> None:
     assert judge_message(RESTART, word * 1000, world=GLOSSARY).equal is False
+
+
+@pytest.mark.parametrize("amount", ["±75", "≥75", "≠75", "~75", "<75", ">75", "75*", "75\u202e", "75\0", "75 ❌"])
+def test_a_sign_that_reading_would_drop_is_refused_by_name(amount: str) -> None:
+    assert closed(OFFER, OFFER.replace("75", amount)).reason == "strange_sign"
+
+
+@pytest.mark.parametrize("candidate", [OFFER.replace("75", "**75**"), f"* {OFFER}", OFFER.replace("75 euro", "€75")])
+def test_signs_of_emphasis_and_currency_are_none(candidate: str) -> None:
+    assert closed(OFFER, candidate).equal is True
+
+
+@pytest.mark.parametrize(
+    ("shown", "candidate"),
+    [
+        (CANCELLED, "Visit V-C070-1 has been cancelled on 16 July."),
+        (CREDITED, "On 16 July I have issued the credit K-C120-1 of 17 euro to line L158."),
+    ],
+)
+def test_a_known_day_may_not_be_added_anywhere(shown: str, candidate: str) -> None:
+    assert closed(shown, candidate).reason == "fact_added"
+    assert closed(CANCELLED, "Visit V-C070-1 on 16 July has been cancelled.").equal is True
+
+
+def test_what_is_open_is_not_told_as_paid() -> None:
+    shown = "Line L004 has an open invoice, I240, of 25 euro. The plan cannot be changed until it is paid."
+    assert closed(shown, shown.replace("an open", "a paid")).reason == "status_reversed"
+    assert closed(shown, "The plan of line L004 cannot be changed: invoice I240 of 25 euro is paid.").equal is False

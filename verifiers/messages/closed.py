@@ -122,6 +122,35 @@ def _joined(pair: Pair, glossary: Glossary) -> Finding:
     return None
 
 
+def _dated(pair: Pair, glossary: Glossary) -> Finding:
+    """A day the demonstration does not name, unless it is told as the day of what happened."""
+    shown = pair.shown.text
+    for match in _DAY.finditer(_DAY_OF.sub(r"\1", pair.other.text)):
+        atom = pair.other.atoms[int(match[2])]
+        its_day = match[1] in glossary.happened and match[1] in shown
+        if atom.kind == "date" and not its_day and not has(pair.shown, atom):
+            return different("fact_added", found=atom.text)
+    return None
+
+
+_DAY_OF = re.compile(r"(\b(?:visit|appointment) §\d+) (?:on|of) (?:the )?§\d+")
+_DAY = re.compile(r"(?:\b(\w+) )?(?:(?:on|of|from) )?(?:the )?§(\d+)")
+
+
+def _paid(pair: Pair, glossary: Glossary) -> Finding:
+    """What is open is told as settled."""
+    if not _OPEN.search(pair.shown.text):
+        return None
+    for sentence in pair.other.sentences:
+        if found := _SETTLED.search(_UNTIL.sub(" ", sentence.text)):
+            return different("status_reversed", found=found.group())
+    return None
+
+
+_OPEN = re.compile(r"\b(?:open|unpaid|outstanding)\b")
+_SETTLED = re.compile(r"(?<!not )(?<!never )(?<!not been )(?<!not yet )(?<!not yet been )\b(?:paid|settled|cleared)\b")
+_UNTIL = re.compile(r"\b(?:until|unless|once|when|after|before|if|as soon as|has to be|must be|needs? to be|to be)\b.*")
+
 _CHANGED = re.compile(r"(?:(?<![^\s(])-|\babout )§(\d+)")
 _JOINED = re.compile(r"(?:\b(?:and|or|plus|also|with|than)|,)(?: (?:the|your|also|for|on))* (?:\w+ )?§(\d+)")
 
@@ -224,10 +253,12 @@ _CHECKS: tuple[Callable[[Pair, Glossary], Finding], ...] = (
     _asked,
     _denied,
     _joined,
+    _dated,
     other_agent,
     other_object,
     other_owner,
     reversed_order,
+    _paid,
     _other_time,
     _hollow,
     _words,

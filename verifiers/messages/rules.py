@@ -23,7 +23,7 @@ from pivot_envs.verifiers.messages.facts import assigned, exclusive, hard_facts,
 from pivot_envs.verifiers.messages.glossary import Glossary
 from pivot_envs.verifiers.messages.reading import Reading, canonical, members_in, operations_in, read, stem
 from pivot_envs.verifiers.messages.surplus import conditions, surplus
-from pivot_envs.verifiers.messages.wording import MAX_TEXT, clean, facts_text, letters, lower, unwrap
+from pivot_envs.verifiers.messages.wording import MAX_TEXT, clean, facts_text, letters, lower, strange_sign, unwrap
 
 
 def judge_message(
@@ -54,6 +54,8 @@ def judge_message(
         return different("too_long", characters=len(other_text))
     if len(shown_text) > MAX_TEXT:
         return MessageDecision(None, "too_long", {"demonstrated_characters": len(shown_text)})
+    if world and (sign := strange_sign(shown_text, other_text)):
+        return different("strange_sign", found=sign)
     finding = _same_text(clean(shown_text), clean(other_text))
     if finding is not None:
         return finding

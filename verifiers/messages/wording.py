@@ -43,6 +43,21 @@ _QUOTES = str.maketrans(
     }
 )
 _UNUSUAL = re.compile(r"[^\w\n !-~€£]")
+_EMPHASIS = re.compile(r"\*\*|(?m:^\s*[*+] )|(?<!\w)\*(?=\w)|(?<=[a-z.])\*(?!\w)")
+
+
+def strange_sign(shown: str, other: str) -> str:
+    """Return the first sign of a text that could change what it says and that reading would drop, or an empty string.
+
+    Signs of currency, punctuation and emphasis are none; neither is one the demonstration has.
+    """
+    for sign in _EMPHASIS.sub("", other):
+        if sign not in shown and (sign == "*" or unicodedata.category(sign) in _STRANGE) and sign not in "\n\t\r€£$|":
+            return sign
+    return ""
+
+
+_STRANGE = frozenset(("Sm", "So", "Sk", "Cc", "Cf", "Co", "Cs", "Cn"))
 _CONTRACTIONS = tuple(
     (re.compile(pattern), full, tuple(needles(pattern)))
     for pattern, full in (
